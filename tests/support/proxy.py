@@ -115,9 +115,9 @@ class FaultyProxy:
             while data := source.recv(_CHUNK):
                 if self.faults.direction == direction and not self._suffer(direction, data, sink):
                     return
-                sink.sendall(data)
-                with self._lock:
+                with self._lock:  # counted first, so that whoever received it finds it counted
                     self.passed[direction] += len(data)
+                sink.sendall(data)
             with self._lock:
                 if sink in self._sockets:  # a cut connection must not end in an orderly way
                     sink.shutdown(socket.SHUT_WR)

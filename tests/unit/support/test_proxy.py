@@ -52,7 +52,10 @@ def digester() -> Iterator[int]:
 def exchange(port: int, timeout: float = 10.0) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(PAYLOAD)
-        connection.shutdown(socket.SHUT_WR)
+        try:
+            connection.shutdown(socket.SHUT_WR)
+        except OSError as error:  # "not connected": reset between the two calls
+            raise ConnectionResetError(*error.args) from error
         return connection.recv(64)
 
 
