@@ -43,7 +43,24 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "24", "h", "-1h", "1.5h", "1y", "6mo", "24 h", "12h1d", "1h1h", "24H", "1h\n1m", "٣h", "1" * 13 + "s", "1h,"],
+    [
+        "",
+        " ",
+        "24",
+        "h",
+        "-1h",
+        "1.5h",
+        "1y",
+        "6mo",
+        "24 h",
+        "12h1d",
+        "1h1h",
+        "24H",
+        "1h\n1m",
+        "٣h",
+        "1" * 13 + "s",
+        "1h,",
+    ],
 )
 def test_what_is_no_duration_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(InvalidOption) as refused:
