@@ -28,9 +28,9 @@ Deleting by a plan and planning again deletes nothing; adding an older backup ne
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from ._durations import Period, format_duration, parse_period
 from ._errors import InvalidOption
@@ -70,7 +70,7 @@ class Candidate:
     time: datetime
     verified: bool = False
     failed_verification: bool = False
-    locked_until: Optional[datetime] = None
+    locked_until: datetime | None = None
     pinned: bool = False
 
     @property
@@ -93,7 +93,7 @@ class Policy:
     weekly: int = 0
     monthly: int = 0
     yearly: int = 0
-    within: Period = Period()
+    within: Period = field(default_factory=Period)
     minimum_verified: int = DEFAULT_MINIMUM_VERIFIED
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Policy:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Policy:
         """Make a policy from the options of a user; keys of others (`verified_level`) and None are passed over."""
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         values = {key: value for key, value in options.items() if key in known and value is not None}
         if "within" in values:
             try:

@@ -8,9 +8,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ansible_collections.holdfast.ops.plugins.module_utils._durations import (
     Period,
     format_duration,
@@ -20,6 +17,8 @@ from ansible_collections.holdfast.ops.plugins.module_utils._durations import (
     parse_size,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_periods_count_on_the_calendar(text: str, before: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "7", "30s", "1m1y", "d", "-7d", "1 y"])
 def test_what_is_no_period_is_refused(text: str) -> None:
-    with pytest.raises(InvalidOption, match="must be whole numbers with a unit of h, d, w, m .months. or y"):
+    with pytest.raises(InvalidOption, match="must be whole numbers with a unit of h, d, w, m "):
         parse_period(text)
 
 

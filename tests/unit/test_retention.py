@@ -10,9 +10,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ansible_collections.holdfast.ops.plugins.module_utils._durations import Period, parse_period
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
 from ansible_collections.holdfast.ops.plugins.module_utils._retention import (
@@ -29,6 +26,8 @@ from ansible_collections.holdfast.ops.plugins.module_utils._retention import (
     orphan_plan,
     plan,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
