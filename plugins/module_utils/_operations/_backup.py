@@ -1,0 +1,407 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb backup: one pass over a component into all of its repositories, committed or not at all.
+
+PRIVATE to the collection; may change without notice.
+
+The order is the protocol: announce `running/<id>`, store artefacts, wait until every store has confirmed them,
+compare sizes with a listing, then write the manifest. Only a manifest makes a backup, so a process that dies
+at any moment leaves either a complete backup or none. Only the rights to put and to list are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from .._engines._interface import BackupPlan, Engine, Place
+from .._errors import Corrupted, Degraded, HoldfastError
+from .._locks import host_lock, private_directory
+from .._manifest import (
+    MANIFESTS,
+    RUNNING,
+    Artefact,
+    Backup,
+    BackupId,
+    data_prefix,
+    manifest_key,
+    new_id,
+    options_digest,
+    rfc3339,
+    utc_now,
+)
+from .._process import account
+from .._progress import Progress
+from .._repositories._interface import Repository
+from .._stream._codec import Compression, Encryption
+from .._stream._fanout import FanOut, Leg
+from .._stream._source import bytes_source
+from .._stream._write import ArtefactWriter, Stream
+from ._blobs import BlobStore
+
+WRITER = "holdfast.ops 0.1.0"
+MARGIN = 1.25
+"""Room asked for, as a multiple of what the last backup took."""
+UNSEEN_RATIO = 0.5
+"""Stored bytes per source byte that a preflight assumes when there was no backup before."""
+
+
+@dataclass(frozen=True)
+class BackupSettings:
+    """How a backup is made, whatever the engine.
+
+    Attributes:
+        max_age: seconds; nothing is done while a committed backup with the same options is younger everywhere.
+        lock_wait: seconds to wait for another run of this component.
+        set: the stamp that this backup shares with those of other components.
+    """
+
+    component: str
+    state_dir: str
+    compression: Compression = field(default_factory=Compression)
+    encryption: Encryption = field(default_factory=Encryption)
+    max_age: float | None = None
+    lock_wait: float = 0.0
+    set: str | None = None
+    check: bool = False
+
+
+@dataclass
+class BackupResult:
+    """What became of a run. `backup` is None when nothing had to be done, or in check mode."""
+
+    changed: bool
+    message: str
+    plan: BackupPlan
+    backup: Backup | None = None
+    committed: list[str] = field(default_factory=list)
+    missing: dict[str, HoldfastError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    blob_bytes_sent: int = 0
+    warnings: list[str] = field(default_factory=list)
+    rights: dict[str, Mapping[str, bool | None]] = field(default_factory=dict)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+
+def backup(
+    engine: Engine, repositories: Sequence[Repository], settings: BackupSettings, progress: Progress
+) -> BackupResult:
+    """Back a component up.
+
+    Raises:
+        Degraded: committed in some repositories only; `result` holds what was.
+        HoldfastError: nothing was committed anywhere.
+    """
+    progress.stage("preflight")
+    settings.encryption.check()
+    settings.compression.check()
+    plan = engine.plan_backup()
+    digest = options_digest({**plan.identity, "encryption": settings.encryption.public()})
+    young = _young_enough(repositories, digest, settings.max_age)
+    if young is not None:
+        return BackupResult(False, f"{young.text} is younger than max_age in every repository.", plan)
+    if settings.check:
+        return _check_mode(repositories, plan, settings)
+    with host_lock(settings.state_dir, settings.component, "backup", settings.lock_wait):
+        young = _young_enough(repositories, digest, settings.max_age)  # somebody may have made it while we waited
+        if young is not None:
+            return BackupResult(False, f"{young.text} is younger than max_age in every repository.", plan)
+        run = _Run(engine, repositories, settings, progress, plan, digest)
+        return run.execute()
+
+
+def _young_enough(repositories: Sequence[Repository], digest: str, max_age: float | None) -> BackupId | None:
+    """The newest committed backup with these options, when every repository has one younger than `max_age`."""
+    if max_age is None:
+        return None
+    newest: BackupId | None = None
+    for repository in repositories:
+        limit = utc_now() - timedelta(seconds=max_age)
+        ids = (BackupId.parse(os.path.basename(item.key)[: -len(".json")]) for item in repository.list(MANIFESTS))
+        fitting = [found for found in ids if found and found.options == digest and limit < found.time <= utc_now()]
+        if not fitting:
+            return None
+        newest = max(fitting, key=lambda found: found.text)
+    return newest
+
+
+def expected_stored_bytes(settings: BackupSettings, plan: BackupPlan) -> int:
+    """Room that a preflight asks for: the last backup's size and a margin, or a share of the source."""
+    sizes = previous_sizes(settings.state_dir, settings.component)
+    if sizes:
+        return int(sizes[-1] * MARGIN)
+    return int(plan.expected_bytes * UNSEEN_RATIO)
+
+
+def previous_sizes(state_dir: str, component: str) -> list[int]:
+    """Stored bytes of this host's earlier backups of a component, oldest first: from its own notes, so that no
+    right to read is needed."""
+    path = _notes_path(state_dir, component)
+    sizes: list[int] = []
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+        for line in stream:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut by a crash tells nothing
+                sizes.append(int(json.loads(line)["size"]))
+    return sizes
+
+
+def component_directory(settings: BackupSettings) -> str:
+    """Where this host keeps what it knows of a component between runs."""
+    return os.path.join(settings.state_dir, "components", settings.component)
+
+
+def _notes_path(state_dir: str, component: str) -> str:
+    return os.path.join(state_dir, "components", component, "sizes.jsonl")
+
+
+def _check_mode(repositories: Sequence[Repository], plan: BackupPlan, settings: BackupSettings) -> BackupResult:
+    result = BackupResult(True, "A backup would be made.", plan)
+    for repository in repositories:
+        report = repository.probe(("write", "list"), expected_stored_bytes(settings, plan), write=False)
+        result.rights[repository.name] = report.rights
+        result.warnings += report.warnings
+    return result
+
+
+class _Run:
+    """One backup under way; implements `BackupRun` for the engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        repositories: Sequence[Repository],
+        settings: BackupSettings,
+        progress: Progress,
+        plan: BackupPlan,
+        digest: str,
+    ) -> None:
+        self.started = utc_now()
+        self.id = new_id(self.started, digest)
+        self.place: Place = engine.place
+        self.progress = progress
+        self._engine = engine
+        self._settings = settings
+        self._plan = plan
+        self._prefix = data_prefix(self.id)
+        self._artefacts: list[Artefact] = []
+        self._facts: dict[str, Any] = {}
+        self._by_hand: list[str] = []
+        self._warnings: list[str] = list(plan.warnings)
+        self._snapshot: datetime = self.started
+        self._fingerprint = "none"
+        self._fanout = FanOut(repositories)
+        self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, progress.add)
+        self.blobs = BlobStore(self.id, self._fanout, self._writer, component_directory(settings), settings.encryption)
+
+    # What the engine sees.
+
+    def store(self, stream: Stream) -> Artefact:
+        artefact = self._writer.store(stream, self._prefix)
+        self._artefacts.append(artefact)
+        return artefact
+
+    def snapshot_taken(self) -> None:
+        self._snapshot = utc_now()
+
+    def fingerprint(self, level: str, document: Mapping[str, Any]) -> None:
+        data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")
+        self.store(Stream("fingerprint.json", "fingerprint", bytes_source(data)))
+        self._fingerprint = level
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        self._facts.update(facts)
+
+    def by_hand(self, lines: Iterable[str]) -> None:
+        self._by_hand += lines
+
+    def warn(self, text: str) -> None:
+        self._warnings.append(text)
+
+    @contextlib.contextmanager
+    def scratch(self, owner: str | None = None) -> Iterator[str]:
+        with scratch_directory(self.place, self.id, owner) as path:
+            yield path
+
+    # What the operation does.
+
+    def execute(self) -> BackupResult:
+        try:
+            self._open_repositories()
+            self.progress.stage("dump", self._plan.expected_bytes or None)
+            self._engine.backup(self)
+            self.blobs.finish()
+            self.progress.stage("commit")
+            self._fanout.drain()
+            self._confirm()
+            manifest = self._manifest()
+            committed = self._commit(manifest)
+        except BaseException as error:
+            self._fanout.close(abort=True)
+            left = self._undo()
+            if isinstance(error, HoldfastError):
+                error.at(self.progress.name)
+                error.left_behind = error.left_behind or left
+            raise
+        self._fanout.close(abort=False)
+        self.progress.stage("done")
+        return self._result(manifest, committed)
+
+    def _open_repositories(self) -> None:
+        """Probe and announce; a repository that fails is left out, all failing ends the run."""
+        expected = expected_stored_bytes(self._settings, self._plan)
+        note = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": rfc3339(self.started)}).encode()
+        for leg in self._fanout.legs:
+            try:
+                report = leg.repository.probe(("write", "list"), expected)
+                self._warnings += report.warnings
+                leg.repository.put(RUNNING + self.id, note, hashlib.sha256(note).digest())
+            except HoldfastError as error:
+                leg.fail(error.at("preflight"))
+        self._fanout.drain()
+
+    def _confirm(self) -> None:
+        """The size of every object as the store lists it; a repository that shows less is dropped."""
+        sums = "".join(f"{a.sha256}  {a.name}\n" for a in self._artefacts).encode()
+        wanted = {part.key: part.size for artefact in self._artefacts for part in artefact.objects}
+        for leg in self._fanout.healthy():
+            try:
+                found = {item.key: item.size for item in leg.repository.list(self._prefix)}
+                for key, size in wanted.items():
+                    if found.get(key) != size:
+                        raise Corrupted(
+                            f"{leg.repository.name} lists {found.get(key, 'no')} bytes of {key}; {size} were sent.",
+                            stage="commit",
+                        )
+                self.blobs.confirm(leg)
+                leg.repository.put(self._prefix + "SHA256SUMS", sums, hashlib.sha256(sums).digest())
+            except HoldfastError as error:
+                leg.fail(error)
+        self._fanout.drain()
+
+    def _manifest(self) -> Backup:
+        return Backup(
+            id=self.id,
+            component=self._settings.component,
+            engine=self._engine.name,
+            host=socket.gethostname(),
+            started_at=rfc3339(self.started),
+            snapshot_at=rfc3339(self._snapshot),
+            finished_at=rfc3339(utc_now()),
+            artefacts=tuple(self._artefacts),
+            options=dict(self._plan.identity),
+            source=self._facts,
+            encryption=self._settings.encryption.public(),
+            fingerprint=self._fingerprint,
+            set=self._settings.set,
+            by_hand=tuple(self._by_hand),
+            warnings=tuple(self._warnings),
+            writer=WRITER,
+        )
+
+    def _commit(self, manifest: Backup) -> list[Leg]:
+        committed = []
+        for leg in self._fanout.healthy():
+            try:
+                document = self.blobs.complete(leg, manifest).to_json()
+                leg.repository.put(manifest_key(self.id), document, hashlib.sha256(document).digest())
+                committed.append(leg)
+            except HoldfastError as error:
+                leg.fail(error.at("commit"))
+        self._fanout.drain()
+        return committed
+
+    def _undo(self) -> str:
+        """Remove what an uncommitted run has stored, where the rights allow it; else prune sweeps it later."""
+        left = []
+        for leg in self._fanout.legs:
+            try:
+                keys = [item.key for item in leg.repository.list(self._prefix)]
+                leg.repository.delete([*keys, *self.blobs.stored_keys(leg), RUNNING + self.id])
+            except HoldfastError:
+                left.append(leg.repository.name)
+        if not left:
+            return "nothing"
+        return f"unreferenced objects of {self.id} in {', '.join(left)}; the next prune sweeps them"
+
+    def _result(self, manifest: Backup, committed: Sequence[Leg]) -> BackupResult:
+        names = [leg.repository.name for leg in committed]
+        missing = {leg.repository.name: leg.failure for leg in self._fanout.legs if leg.failure is not None}
+        result = BackupResult(
+            True,
+            f"{manifest.id} is committed in {', '.join(names)}.",
+            self._plan,
+            self.blobs.complete(committed[0], manifest),
+            names,
+            missing,
+            dict(self.progress.seconds),
+            self.blobs.bytes_sent,
+            list(manifest.warnings),
+        )
+        self._note(result)
+        if missing:
+            raise DegradedBackup(result)
+        return result
+
+    def _note(self, result: BackupResult) -> None:
+        """Remember the size, and warn when it is far from its predecessors' median."""
+        assert result.backup is not None
+        state, component = self._settings.state_dir, self._settings.component
+        anomaly = size_anomaly(previous_sizes(state, component), result.backup.size)
+        if anomaly:
+            result.warnings.append(anomaly)
+        path = _notes_path(state, component)
+        private_directory(os.path.dirname(path))
+        with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"id": result.backup.id, "size": result.backup.size}) + "\n")
+
+
+class DegradedBackup(Degraded):
+    """Committed in some repositories, missing in others; `result` is what was committed."""
+
+    def __init__(self, result: BackupResult) -> None:
+        said = "; ".join(f"{name}: {error}" for name, error in result.missing.items())
+        super().__init__(
+            f"{result.message} The copy is missing in {said}",
+            stage="upload",
+            hint="The next run dumps to all repositories again; backup_copy repairs this one.",
+        )
+        self.result_of_run = result
+
+
+def size_anomaly(previous: Sequence[int], size: int, window: int = 14) -> str | None:
+    """A sentence when a backup is less than half or more than twice the median of its predecessors."""
+    recent = sorted(previous[-window:])
+    if len(recent) < 3:
+        return None
+    median = recent[len(recent) // 2]
+    if median and not 0.5 <= size / median <= 2.0:
+        relation = "less than half" if size < median else "more than twice"
+        return f"This backup has {size} bytes: {relation} the median of its {len(recent)} predecessors ({median})."
+    return None
+
+
+@contextlib.contextmanager
+def scratch_directory(place: Place, run_id: str, owner: str | None = None) -> Iterator[str]:
+    """A 0700 directory below the scratch place, removed with its contents whatever happens."""
+    path = os.path.join(private_directory(place.scratch_dir), f"{run_id}-{os.urandom(3).hex()}")
+    os.mkdir(path, 0o700)
+    try:
+        user = account(owner)
+        if user is not None:
+            os.chown(path, user.uid, user.gid)
+            os.chmod(place.scratch_dir, 0o711)  # the owner must be able to walk to its own directory
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
