@@ -1,0 +1,83 @@
+# holdfast.ops: what one runs in a checkout. Needs Python >= 3.10 with venv and a package index; `make lint` >= 3.11.
+#
+#   make quickstart [STORE=s3]   see a database backed up, destroyed, restored and proved equal
+#   make test                    unit and integration tests on real servers
+#   make lint sanity             every checker; ansible-test sanity on three versions of ansible-core
+#   make bench docs slow build clean
+
+PYTHON ?= python3
+STORE ?= local
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The commands must find the environment's programs (ansible-playbook, weed), not the machine's.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONDONTWRITEBYTECODE=1
+# An environment is up to date when the requirements that it was made from are the present ones.
+requirements_key = $(shell cat $(1) | cksum | cut -d' ' -f1)
+TEST_STAMP := $(VENV)/.test-$(call requirements_key,requirements.txt requirements-test.txt)
+DEV_STAMP := $(VENV)/.dev-$(call requirements_key,requirements.txt requirements-test.txt requirements-dev.txt)
+
+.PHONY: help venv dev-venv quickstart test lint sanity bench docs slow build clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: $(TEST_STAMP)
+dev-venv: $(DEV_STAMP)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "$(PYTHON) is older than 3.10 or not there: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "no virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+
+$(TEST_STAMP): | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@# Ansible finds a collection as ansible_collections/<namespace>/<name>; the checkout may lie anywhere.
+	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	  mkdir -p "$$site/ansible_collections/holdfast"; ln -sfn "$(CURDIR)" "$$site/ansible_collections/holdfast/ops"
+	@rm -f $(VENV)/.test-*; touch $@
+
+$(DEV_STAMP): $(TEST_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@rm -f $(VENV)/.dev-*; touch $@
+
+quickstart: venv ## a database backed up, destroyed, restored, proved; STORE=s3 with an object store
+	@$(RUN) STORE=$(STORE) scripts/quickstart
+
+test: venv ## unit and integration tests: no root, no Docker, no package of the system
+	$(RUN) python -m pytest -q -n $(WORKERS) --dist loadgroup --durations=10 $(PYTEST_ARGS)
+
+lint: dev-venv ## ruff, mypy, yamllint, ansible-lint, changelog
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy plugins/module_utils
+	$(RUN) yamllint --strict .
+	$(RUN) ansible-lint --strict
+	$(RUN) antsibull-changelog lint
+
+sanity: ## ansible-test sanity on ansible-core 2.17, 2.19 and 2.21
+	tests/sanity/run
+
+bench: venv ## speed and memory against the usual tools (tests/benchmarks)
+	$(RUN) tests/benchmarks/run
+
+docs: dev-venv ## the reference of every module and role, from their own documentation, into .build/docs
+	$(RUN) scripts/build-docs
+
+slow: venv ## what needs packages, Docker and root: only for throwaway machines
+	$(RUN) python -m pytest -q --durations=10 --timeout=900 tests/slow $(PYTEST_ARGS)
+
+build: dev-venv ## the archive that `ansible-galaxy collection install` takes, into .build
+	$(RUN) ansible-galaxy collection build --force --output-path .build
+
+clean: ## remove everything that was made here
+	rm -rf .build .venv .ansible .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
