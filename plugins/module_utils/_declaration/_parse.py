@@ -1,0 +1,291 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the two variables of a user to a `Declaration`, or to all of its problems at once.
+
+PRIVATE to the collection; may change without notice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+from typing import Any
+
+from .._durations import format_duration
+from .._errors import InvalidOption
+from .._manifest import LEVELS
+from .._retention import COUNTS, DEFAULT_MINIMUM_VERIFIED, Policy
+from ._model import Component, Declaration, Repository
+from ._report import InvalidDeclaration, Report, suggestion
+from ._schedules import NEVER, longest_interval
+from ._spec import NAME_PATTERN, EngineSpec, Spec, check, what
+
+COMPONENTS, REPOSITORIES = "holdfast_components", "holdfast_repositories"
+
+_DEFAULT_SCHEDULE = "02:00"
+_DEFAULT_KEEP = {"daily": 7, "weekly": 4, "monthly": 12}
+_DEFAULT_RTO = timedelta(hours=1)
+_DEFAULT_RPO_MARGIN = timedelta(hours=2)
+"""A backup counts from its end and timers start with a random delay, so an RPO of exactly the interval would alert."""
+_DEFAULT_LEVEL = "checksum"
+_DEFAULT_VERIFICATION_SCHEDULE = "weekly"
+
+_LEVEL = {"type": "str", "choices": LEVELS}
+_COMPONENT: Mapping[str, Mapping[str, Any]] = {
+    "name": {"type": "name", "required": True},
+    "engine": {"type": "str", "required": True},
+    "repositories": {"type": "list", "elements": "name", "required": True},
+    "schedule": {"type": "schedule"},
+    "retention": {
+        "type": "dict",
+        "options": {
+            **{rule: {"type": "int"} for rule in COUNTS},
+            "within": {"type": "period"},
+            "minimum_verified": {"type": "int"},
+            "verified_level": _LEVEL,
+        },
+    },
+    "rpo": {"type": "duration"},
+    "rto": {"type": "duration"},
+    "verification": {"type": "dict", "options": {"level": _LEVEL, "schedule": {"type": "schedule"}}},
+    "drill": {"type": "schedule"},
+    "services": {"type": "list", "elements": "unit"},
+    "set": {"type": "name"},
+    "tags": {"type": "list", "elements": "name"},
+    "max_age": {"type": "duration"},
+    "run_as": {"type": "str"},
+    "size_anomaly": {"type": "dict", "options": {"below": {"type": "float"}, "above": {"type": "float"}}},
+}
+_OWN_TO_DECLARATION = frozenset(
+    {"name", "engine", "schedule", "retention", "rpo", "rto", "verification", "drill", "tags"}
+)
+"""Keys of a component that are no option of an engine's modules; an engine's option of that name would be lost."""
+
+
+@dataclass(frozen=True)
+class _Specs:
+    engines: Mapping[str, EngineSpec]
+    stores: Mapping[str, Spec]
+    encryption: Spec
+
+
+def parse(
+    components: Any,
+    repositories: Any,
+    *,
+    engine_specs: Mapping[str, EngineSpec],
+    repository_specs: Mapping[str, Spec],
+    encryption_spec: Spec,
+) -> Declaration:
+    """Check the whole declaration and resolve it.
+
+    Args:
+        components: `holdfast_components`, templated.
+        repositories: `holdfast_repositories`, templated.
+        engine_specs: engine name → the options that stand in a component beside those that all components have.
+        repository_specs: repository type → its options, those that all stores share among them. `name` and `type`
+            are understood and need not be there.
+        encryption_spec: the options below `encryption`.
+
+    Raises:
+        InvalidDeclaration: with every problem, a line each; no value is repeated.
+        ValueError: an engine's option is spelled like a key of the declaration: a defect of that engine.
+    """
+    for engine, spec in engine_specs.items():
+        if spec.declared.options.keys() & _OWN_TO_DECLARATION:
+            raise ValueError(f"options of engine {engine} are spelled like keys of every component")
+    stores = {kind: replace(spec, options=_without_name(spec.options)) for kind, spec in repository_specs.items()}
+    specs = _Specs(engine_specs, stores, encryption_spec)
+    lines: list[str] = []
+    known = _parse_repositories(repositories, specs, Report(lines, REPOSITORIES))
+    declared = (
+        frozenset(name for name in repositories if isinstance(name, str))
+        if isinstance(repositories, Mapping)
+        else frozenset()
+    )
+    parsed = _parse_components(components, known, declared, specs, lines)
+    if lines:
+        raise InvalidDeclaration(lines)
+    return Declaration(tuple(parsed), known)
+
+
+def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A repository's name is its key in the declaration; only to a module it is an option."""
+    return {key: option for key, option in options.items() if key != "name"}
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
+
+
+def _parse_repositories(values: Any, specs: _Specs, report: Report) -> dict[str, Repository]:
+    if not isinstance(values, Mapping):
+        report.add(f"must be a mapping of names to repositories, and is {what(values)}")
+        return {}
+    if not values:
+        report.add("is empty; declare at least one repository")
+    parsed = {}
+    for number, (name, value) in enumerate(values.items(), 1):
+        if not _is_name(name):
+            report.add(f"the name of repository number {number} is not safe; allowed is {NAME_PATTERN}")
+            continue
+        repository = _parse_repository(str(name), value, specs, report.about(f"repository {name}"))
+        if repository is not None:
+            parsed[repository.name] = repository
+    return parsed
+
+
+def _parse_repository(name: str, values: Any, specs: _Specs, report: Report) -> Repository | None:
+    if not isinstance(values, Mapping):
+        report.add(f"must be a mapping with a type, and is {what(values)}")
+        return None
+    before = report.count
+    common = {"type": {"type": "str", "required": True}}
+    options = _check_by_kind(values, "type", specs.stores, common, report)
+    if report.count > before:
+        return None
+    return Repository(name, options.pop("type"), options)
+
+
+def _check_by_kind(
+    values: Mapping[Any, Any], key: str, specs: Mapping[str, Spec], common: Mapping[str, Any], report: Report
+) -> dict[str, Any]:
+    """Check a mapping whose further keys depend on what kind of engine or repository its key `key` names."""
+    kind = values.get(key)
+    of_kinds: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        for option, details in spec.options.items():
+            for spelling in (option, *details.get("aliases", ())):
+                of_kinds.setdefault(spelling, []).append(name)
+    if isinstance(kind, str) and kind in specs:
+        spec = specs[kind]
+        constraints = {each.name: getattr(spec, each.name) for each in fields(Spec) if each.name != "options"}
+        notes = {
+            option: f" for {key} {kind}; it belongs to {', '.join(sorted(kinds))}"
+            for option, kinds in of_kinds.items()
+            if kind not in kinds
+        }
+        return check(values, Spec({**spec.options, **common}, **constraints), report, notes)
+    if isinstance(kind, str):
+        report.key(key).add(f"there is no such {key}{suggestion(kind, specs, 'there are')}")
+    # Its options cannot be judged; only keys that belong to no kind at all are certainly wrong.
+    return check(values, Spec({**{option: {"type": "raw"} for option in of_kinds}, **common}), report)
+
+
+def _parse_components(
+    values: Any, repositories: Mapping[str, Repository], declared: frozenset[str], specs: _Specs, lines: list[str]
+) -> list[Component]:
+    report = Report(lines, COMPONENTS)
+    if not isinstance(values, (list, tuple)):
+        report.add(f"must be a list of components, and is {what(values)}")
+        return []
+    if not values:
+        report.add("is an empty list; declare at least one component")
+    parsed, seen = [], dict[str, int]()
+    for number, value in enumerate(values):
+        place = report.index(number)
+        if not isinstance(value, Mapping):
+            place.add(f"must be a mapping, and is {what(value)}")
+            continue
+        name = value.get("name")
+        if _is_name(name):
+            place = report.about(f"component {name}")
+            if name in seen:
+                place.key("name").add(f"declared twice, as {COMPONENTS}[{seen[name]}] and [{number}]")
+            seen.setdefault(str(name), number)
+        component = _parse_component(value, repositories, declared, specs, place)
+        if component is not None:
+            parsed.append(component)
+    return parsed
+
+
+def _parse_component(
+    values: Mapping[Any, Any],
+    repositories: Mapping[str, Repository],
+    declared: frozenset[str],
+    specs: _Specs,
+    report: Report,
+) -> Component | None:
+    before = report.count
+    encryption = {each.name: getattr(specs.encryption, each.name) for each in fields(Spec)}
+    common = {**_COMPONENT, "encryption": {"type": "dict", **encryption}}
+    given = _check_by_kind(
+        values, "engine", {name: spec.declared for name, spec in specs.engines.items()}, common, report
+    )
+    names = given.get("repositories", [])
+    for number, name in enumerate(names):
+        place = report.key("repositories").index(number)
+        if name is not None and name not in declared:
+            place.add(f"no such repository is declared{suggestion(name, filter(_is_name, declared), 'declared')}")
+        elif name in names[:number]:
+            place.add("names a repository that stands before it already")
+    if report.count > before or any(name not in repositories for name in names):
+        return None
+    engine = specs.engines[given["engine"]]
+    component = _resolve(given, tuple(repositories[name] for name in names), engine, frozenset(common))
+    _check_policy(component, report)
+    return component
+
+
+def _resolve(
+    given: Mapping[str, Any], repositories: tuple[Repository, ...], engine: EngineSpec, common: frozenset[str]
+) -> Component:
+    """Fill in the defaults of what was checked."""
+    verification = given.get("verification", {})
+    schedule = given.get("schedule", _DEFAULT_SCHEDULE)
+    return Component(
+        name=str(given["name"]),
+        engine=str(given["engine"]),
+        repositories=repositories,
+        schedule=schedule,
+        retention=_resolve_retention(given.get("retention", {})),
+        rpo=given.get("rpo", _default_rpo(schedule)),
+        rto=given.get("rto", _DEFAULT_RTO),
+        verification_level=verification.get("level", _DEFAULT_LEVEL),
+        verification_schedule=verification.get("schedule", _DEFAULT_VERIFICATION_SCHEDULE),
+        drill=given.get("drill", NEVER),
+        services=tuple(given.get("services", ())),
+        set=given.get("set"),
+        tags=tuple(given.get("tags", ())),
+        max_age=given.get("max_age"),
+        run_as=given.get("run_as"),
+        size_anomaly=given.get("size_anomaly"),
+        encryption=given.get("encryption"),
+        options={key: value for key, value in given.items() if key not in common},
+        engine_spec=engine,
+    )
+
+
+def _resolve_retention(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A user who names a keep rule names all of them: the default rules would keep more than was asked for."""
+    keep = {} if any(rule in given for rule in (*COUNTS, "within")) else _DEFAULT_KEEP
+    return {"minimum_verified": DEFAULT_MINIMUM_VERIFIED, "verified_level": _DEFAULT_LEVEL, **keep, **given}
+
+
+def _default_rpo(schedule: str) -> timedelta | None:
+    if schedule == NEVER:
+        return None
+    return (longest_interval(schedule) or timedelta(days=1)) + _DEFAULT_RPO_MARGIN
+
+
+def _check_policy(component: Component, report: Report) -> None:
+    """What only the parts of a policy together show to be wrong."""
+    try:
+        Policy.from_options(component.retention)
+    except InvalidOption as error:
+        report.add(str(error))
+    if LEVELS.index(component.verification_level) < LEVELS.index(component.retention["verified_level"]):
+        report.key("verification.level").add(
+            "is below retention.verified_level: no backup would ever count as verified, and none be pruned"
+        )
+    interval = longest_interval(component.schedule)
+    if interval is not None and component.rpo is not None and component.rpo < interval:
+        report.key("rpo").add(
+            f"is shorter than the {format_duration(interval)} between two backups of its schedule, so it cannot be met"
+        )
+    anomaly = component.size_anomaly or {}
+    if not 0 <= anomaly.get("below", 0) <= 1 <= anomaly.get("above", 1):
+        report.key("size_anomaly").add("below must be from 0 to 1 and above at least 1 (factors of the median size)")
