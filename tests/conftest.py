@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import Callable, Iterator, Protocol
+from collections.abc import Iterator
+from typing import Callable, Protocol
 
 import pytest
-
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 from ansible_collections.holdfast.ops.tests.support.seaweed import SeaweedFS
 

@@ -14,7 +14,7 @@ from typing import Any
 from .postgres import EmbeddedPostgres
 
 ARCHIVE = "Ärchiv & Co"  # a schema whose name needs quoting
-ODD_TABLE = "-Ödd \"table\" ('s)"  # a table whose name needs everything
+ODD_TABLE = '-Ödd "table" (\'s)'  # a table whose name needs everything
 
 _SCHEMA = """
 CREATE EXTENSION vector;
@@ -147,7 +147,8 @@ SELECT timestamptz '2025-06-01 00:00+00' + n * (interval '500 days' / {rows}),
        CASE WHEN n % 50 <> 1 THEN n END, 'kind ' || n % 5, jsonb_build_object('n', n, 'float', n / 3.0)
 FROM generate_series(1, {rows}) AS n;
 INSERT INTO events (at, kind) VALUES ('1999-12-31 23:59:59.999999+00', 'before all'), ('infinity', 'after all');
-INSERT INTO {archive}.{odd} SELECT md5(n::text)::uuid, repeat('ß', n % 40), CASE n % 3 WHEN 0 THEN 'NaN' ELSE sqrt(n) END
+INSERT INTO {archive}.{odd}
+SELECT md5(n::text)::uuid, repeat('ß', n % 40), CASE n % 3 WHEN 0 THEN 'NaN' ELSE sqrt(n) END
 FROM generate_series(1, {rows} / 20 + 1) AS n;
 INSERT INTO {archive}.scratch SELECT generate_series(1, 5);
 SELECT nextval('invoice_numbers'), nextval('invoice_numbers');
@@ -180,8 +181,14 @@ def load_realistic(server: EmbeddedPostgres, database: str, rows: int = 2000) ->
     from psycopg import sql
 
     dataset = Dataset(database, *(f"{database} {what}" for what in ("owner", "reader", "writer")))
-    names = {"database": database, "owner": dataset.owner, "reader": dataset.reader, "writer": dataset.writer,
-             "archive": ARCHIVE, "odd": ODD_TABLE}
+    names = {
+        "database": database,
+        "owner": dataset.owner,
+        "reader": dataset.reader,
+        "writer": dataset.writer,
+        "archive": ARCHIVE,
+        "odd": ODD_TABLE,
+    }
     identifiers = {key: sql.Identifier(name) for key, name in names.items()}
     with server.connect(database) as connection:
         connection.execute(sql.SQL(_SCHEMA).format(**identifiers))
@@ -192,40 +199,44 @@ def load_realistic(server: EmbeddedPostgres, database: str, rows: int = 2000) ->
 _CATALOGUE = {
     "extensions": "SELECT extname, extversion, obj_description(oid, 'pg_extension') FROM pg_extension",
     "schemas": "SELECT nspname, nspowner::regrole::text, {nspacl}, obj_description(oid, 'pg_namespace')"
-               " FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'",
+    " FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'",
     "relations": "SELECT oid::regclass::text, relkind::text, relpersistence::text, relowner::regrole::text, {relacl},"
-                 " relrowsecurity, reloptions, obj_description(oid, 'pg_class'), pg_get_partkeydef(oid),"
-                 " pg_get_expr(relpartbound, oid) FROM pg_class WHERE {ours}",
-    "columns": "SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull, attidentity::text,"
-               " attgenerated::text, pg_get_expr(adbin, adrelid), attacl::text, col_description(attrelid, attnum)"
-               " FROM pg_attribute a JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef"
-               " ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped AND {ours}",
+    " relrowsecurity, reloptions, obj_description(oid, 'pg_class'), pg_get_partkeydef(oid),"
+    " pg_get_expr(relpartbound, oid) FROM pg_class WHERE {ours}",
+    "columns": "SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,"
+    " attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid), attacl::text, col_description(attrelid, attnum)"
+    " FROM pg_attribute a JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef"
+    " ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped AND {ours}",
     "indexes": "SELECT pg_get_indexdef(indexrelid), indisvalid, indisready FROM pg_index"
-               " JOIN pg_class ON pg_class.oid = indrelid WHERE {ours}",
+    " JOIN pg_class ON pg_class.oid = indrelid WHERE {ours}",
     "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(con.oid), convalidated"
-                   " FROM pg_constraint con JOIN pg_class ON pg_class.oid = conrelid WHERE {ours}",
+    " FROM pg_constraint con JOIN pg_class ON pg_class.oid = conrelid WHERE {ours}",
     "triggers": "SELECT pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger WHERE NOT tgisinternal",
     "views": "SELECT oid::regclass::text, pg_get_viewdef(oid) FROM pg_class WHERE relkind IN ('v', 'm') AND {ours}",
     "functions": "SELECT pg_get_functiondef(pg_proc.oid), proowner::regrole::text FROM pg_proc JOIN pg_namespace n"
-                 " ON n.oid = pronamespace WHERE n.nspname !~ '^(pg_|information_schema)' AND prokind = 'f'"
-                 " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')",
+    " ON n.oid = pronamespace WHERE n.nspname !~ '^(pg_|information_schema)' AND prokind = 'f'"
+    " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')",
     "policies": "SELECT polrelid::regclass::text, polname, polcmd::text, pg_get_expr(polqual, polrelid) FROM pg_policy",
     "default privileges": "SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text, defaclacl::text"
-                          " FROM pg_default_acl",
+    " FROM pg_default_acl",
     "large objects": "SELECT oid::text, lomowner::regrole::text, md5(lo_get(oid)) FROM pg_largeobject_metadata",
-    "types": "SELECT t.oid::regtype::text, typtype::text, typowner::regrole::text, (SELECT string_agg(enumlabel, ',' ORDER BY"
-             " enumsortorder) FROM pg_enum WHERE enumtypid = t.oid) FROM pg_type t WHERE typtype IN ('e', 'd')"
-             " AND typnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
-    "sequences": "SELECT schemaname, sequencename, data_type::text, start_value, increment_by, last_value FROM pg_sequences",
-    "database": "SELECT datdba::regrole::text, pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit, {datacl},"
-                " shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()",
+    "types": "SELECT t.oid::regtype::text, typtype::text, typowner::regrole::text,"
+    " (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid) FROM pg_type t WHERE typtype IN ('e', 'd')"
+    " AND typnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
+    "sequences": "SELECT schemaname, sequencename, data_type::text, start_value, increment_by, last_value"
+    " FROM pg_sequences",
+    "database": "SELECT datdba::regrole::text, pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit,"
+    " {datacl}, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()",
     "settings": "SELECT coalesce(setrole::regrole::text, ''), unnest(setconfig) FROM pg_db_role_setting"
-                " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
 }
-_OURS = ("relnamespace::regnamespace::text !~ '^(pg_|information_schema)' AND NOT EXISTS"
-         " (SELECT FROM pg_depend d WHERE d.objid = pg_class.oid AND d.deptype = 'e')")
+_OURS = (
+    "relnamespace::regnamespace::text !~ '^(pg_|information_schema)' AND NOT EXISTS"
+    " (SELECT FROM pg_depend d WHERE d.objid = pg_class.oid AND d.deptype = 'e')"
+)
 _ACLS = {  # column: the kind that acldefault() knows; a NULL and its spelled-out default are the same thing
-    "nspacl": ("'n'", "nspowner"), "datacl": ("'d'", "datdba"),
+    "nspacl": ("'n'", "nspowner"),
+    "datacl": ("'d'", "datdba"),
     "relacl": ("CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\"", "relowner"),
 }
 
@@ -238,11 +249,15 @@ def describe(server: EmbeddedPostgres, database: str, data: bool = True) -> dict
     """
     from psycopg import sql
 
-    acls = {name: f"ARRAY(SELECT a::text FROM unnest(coalesce({name}, acldefault({kind}, {owner}))) a ORDER BY 1)"
-            for name, (kind, owner) in _ACLS.items()}
+    acls = {
+        name: f"ARRAY(SELECT a::text FROM unnest(coalesce({name}, acldefault({kind}, {owner}))) a ORDER BY 1)"
+        for name, (kind, owner) in _ACLS.items()
+    }
     found: dict[str, list[tuple[Any, ...]]] = {}
     # Every session looks with the same eyes, whatever the database has been told to set.
-    with server.connect(database, options="-c search_path=pg_catalog -c timezone=UTC -c extra_float_digits=3") as connection:
+    with server.connect(
+        database, options="-c search_path=pg_catalog -c timezone=UTC -c extra_float_digits=3"
+    ) as connection:
         for kind, query in _CATALOGUE.items():
             # One replacement after another: the queries hold braces of no other kind.
             for name, text in {**acls, "ours": _OURS}.items():
@@ -251,11 +266,18 @@ def describe(server: EmbeddedPostgres, database: str, data: bool = True) -> dict
         if data:
             tables = connection.execute(
                 "SELECT pg_class.oid::regclass::text, nspname, relname FROM pg_class JOIN pg_namespace n"
-                f" ON n.oid = relnamespace WHERE relkind IN ('r', 'm') AND {_OURS}").fetchall()
+                f" ON n.oid = relnamespace WHERE relkind IN ('r', 'm') AND {_OURS}"
+            ).fetchall()
             found["rows"] = sorted(
-                (name, *connection.execute(
-                    sql.SQL("SELECT count(*), md5(string_agg(h, '' ORDER BY h)) FROM"
-                            " (SELECT md5(t::text) AS h FROM ONLY {}.{} AS t) AS hashes")
-                    .format(sql.Identifier(schema), sql.Identifier(relation))).fetchone())
-                for name, schema, relation in tables)
+                (
+                    name,
+                    *connection.execute(
+                        sql.SQL(
+                            "SELECT count(*), md5(string_agg(h, '' ORDER BY h)) FROM"
+                            " (SELECT md5(t::text) AS h FROM ONLY {}.{} AS t) AS hashes"
+                        ).format(sql.Identifier(schema), sql.Identifier(relation))
+                    ).fetchone(),
+                )
+                for name, schema, relation in tables
+            )
     return found

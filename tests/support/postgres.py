@@ -14,9 +14,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from .servers import Server, dropped_to, free_ports, short_directory, unprivileged_user
 
@@ -24,9 +25,16 @@ INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 SUPERUSER = "postgres"
 _QUICK = {
     # Nothing here outlives a test, so nothing is worth waiting for a disk.
-    "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB",
-    "max_wal_size": "1GB", "autovacuum_naptime": "10min", "max_connections": "60", "timezone": "UTC",
-    "log_min_duration_statement": "-1", "max_prepared_transactions": "4",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_wal_size": "1GB",
+    "autovacuum_naptime": "10min",
+    "max_connections": "60",
+    "timezone": "UTC",
+    "log_min_duration_statement": "-1",
+    "max_prepared_transactions": "4",
 }
 _HBA = """\
 # The socket trusts; TCP asks for a password, so that wrong ones can be tested.
@@ -76,9 +84,22 @@ class EmbeddedPostgres:
             password_file.flush()
             if self.user is not None:
                 shutil.chown(password_file.name, self.user)
-            self.run("initdb", "-D", str(self.data), "-U", SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-                     "--data-checksums", "--no-instructions", f"--pwfile={password_file.name}",
-                     "--auth-local=trust", "--auth-host=scram-sha-256")
+            self.run(
+                "initdb",
+                "-D",
+                str(self.data),
+                "-U",
+                SUPERUSER,
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "--data-checksums",
+                "--no-instructions",
+                f"--pwfile={password_file.name}",
+                "--auth-local=trust",
+                "--auth-host=scram-sha-256",
+            )
         # Rewritten in place: the files belong to the account that runs the server and must stay its own.
         (self.data / "pg_hba.conf").write_text(_HBA)
         with (self.data / "postgresql.conf").open("a") as configuration:
@@ -89,10 +110,23 @@ class EmbeddedPostgres:
         for attempt in range(3):
             self.port = self.port if attempt == 0 and self.port else free_ports(1)[0]
             self._server = Server(
-                [str(self.bin("postgres")), "-D", str(self.data), "-p", str(self.port), "-k", str(self.socket_dir),
-                 "-h", "127.0.0.1"],
-                log=self.home / "server.log", user=self.user, env=self.env, cwd=self.home,
-                orphan_signal=signal.SIGQUIT)
+                [
+                    str(self.bin("postgres")),
+                    "-D",
+                    str(self.data),
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    str(self.socket_dir),
+                    "-h",
+                    "127.0.0.1",
+                ],
+                log=self.home / "server.log",
+                user=self.user,
+                env=self.env,
+                cwd=self.home,
+                orphan_signal=signal.SIGQUIT,
+            )
             try:
                 self._server.wait_ready(self.is_ready, f"PostgreSQL {self.version}")
                 return
@@ -102,8 +136,12 @@ class EmbeddedPostgres:
                     raise
 
     def is_ready(self) -> bool:
-        return subprocess.run([self.bin("pg_isready"), "-q", "-h", str(self.socket_dir), "-p", str(self.port)],
-                              check=False).returncode == 0
+        return (
+            subprocess.run(
+                [self.bin("pg_isready"), "-q", "-h", str(self.socket_dir), "-p", str(self.port)], check=False
+            ).returncode
+            == 0
+        )
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Fast shutdown (SIGINT); SIGQUIT is a crash. `start()` brings it back on the same port."""
@@ -133,15 +171,28 @@ class EmbeddedPostgres:
     def env(self) -> dict[str, str]:
         """An environment in which this version's tools reach this server over its socket."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        return {**inherited, "PATH": f"{self.bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-                "PGHOST": str(self.socket_dir), **({"PGPORT": str(self.port)} if self.port else {}),
-                "PGUSER": SUPERUSER, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        return {
+            **inherited,
+            "PATH": f"{self.bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PGHOST": str(self.socket_dir),
+            **({"PGPORT": str(self.port)} if self.port else {}),
+            "PGUSER": SUPERUSER,
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+        }
 
     def run(self, tool: str, *arguments: str, text: str | None = None) -> str:
         """Run one of the tools as the server's account; its output, or AssertionError with its own words."""
-        done = subprocess.run([self.bin(tool), *arguments], input=text, env=self.env, cwd=self.home, check=False,
-                              capture_output=True, encoding="utf-8",
-                              **dropped_to(self.user))
+        done = subprocess.run(
+            [self.bin(tool), *arguments],
+            input=text,
+            env=self.env,
+            cwd=self.home,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+            **dropped_to(self.user),
+        )
         if done.returncode != 0:
             raise AssertionError(f"{tool} exited {done.returncode}: {done.stderr.strip()}")
         return done.stdout
@@ -170,8 +221,9 @@ class EmbeddedPostgres:
     def psql(self, sql: str, db: str = "postgres") -> str:
         """Run a script through psql, stopping at the first error; unaligned rows, tabs between columns."""
         # Through a connection string, because a database's name may look like one or begin with a dash.
-        return self.run("psql", "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(db),
-                        text=sql).rstrip("\n")
+        return self.run(
+            "psql", "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(db), text=sql
+        ).rstrip("\n")
 
     def query(self, sql: str, db: str = "postgres", parameters: Any = None) -> list[tuple[Any, ...]]:
         """All rows of one statement."""
@@ -208,7 +260,9 @@ class EmbeddedPostgres:
             if database.startswith(name) and database not in {"postgres", "template0", "template1"}:
                 self.drop_database(database)
         with self.connect() as connection:
-            roles = connection.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) AND oid >= 16384", [name])
+            roles = connection.execute(
+                "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) AND oid >= 16384", [name]
+            )
             for (role,) in roles.fetchall():
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
@@ -226,8 +280,13 @@ def _reachable_installation(version: int, user: str | None, home: Path) -> Path:
     if user is None:
         return installation
     try:
-        subprocess.run([installation / "bin" / "postgres", "--version"], cwd="/", capture_output=True, check=True,
-                       **dropped_to(user))
+        subprocess.run(
+            [installation / "bin" / "postgres", "--version"],
+            cwd="/",
+            capture_output=True,
+            check=True,
+            **dropped_to(user),
+        )
         return installation
     except PermissionError:
         pass

@@ -16,7 +16,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass
 class Seen:
-    """What was seen while watching: distinct command lines and environments (NUL separated, as the kernel keeps them)."""
+    """What was seen while watching: distinct command lines and environments, NUL separated as the kernel keeps them."""
 
     cmdlines: set[bytes] = field(default_factory=set)
     environs: set[bytes] = field(default_factory=set)

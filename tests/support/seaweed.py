@@ -52,7 +52,9 @@ class SeaweedFS:
     def __init__(self, volume_size_mb: int = 1024) -> None:
         self.home = short_directory("hf-s3-")
         self.identities = {
-            name: Credentials(name, f"AK{name.upper()}{uuid.uuid4().hex[:8].upper()}", secrets.token_urlsafe(30), actions)
+            name: Credentials(
+                name, f"AK{name.upper()}{uuid.uuid4().hex[:8].upper()}", secrets.token_urlsafe(30), actions
+            )
             for name, actions in ACTIONS.items()
         }
         self.volume_size_mb = volume_size_mb
@@ -89,22 +91,55 @@ class SeaweedFS:
         data = self.home / "data"
         data.mkdir(exist_ok=True)
         configuration = self.home / "s3.json"
-        configuration.write_text(json.dumps({"identities": [
-            {"name": one.name, "credentials": [{"accessKey": one.access_key, "secretKey": one.secret_key}],
-             "actions": list(one.actions)} for one in self.identities.values()]}))
+        configuration.write_text(
+            json.dumps(
+                {
+                    "identities": [
+                        {
+                            "name": one.name,
+                            "credentials": [{"accessKey": one.access_key, "secretKey": one.secret_key}],
+                            "actions": list(one.actions),
+                        }
+                        for one in self.identities.values()
+                    ]
+                }
+            )
+        )
         configuration.chmod(0o600)
         # One volume a bucket instead of seven: less to create before the first put is answered.
         (self.home / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         self._server = Server(
-            [str(weed()), "-logtostderr=true", "server", "-s3", "-filer", f"-dir={data}", "-ip=127.0.0.1",
-             "-master.telemetry=false", f"-master.volumeSizeLimitMB={self.volume_size_mb}",
-             "-master.electionTimeout=1s", "-volume.max=500", "-volume.preStopSeconds=0", "-volume.minFreeSpace=1",
-             f"-master.port={master}", f"-master.port.grpc={master_grpc}", f"-volume.port={volume}",
-             f"-volume.port.grpc={volume_grpc}", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}",
-             f"-filer.localSocket={self.home}/filer.sock", f"-s3.localSocket={self.home}/s3.sock",
-             f"-s3.port={self.port}", f"-s3.port.grpc={s3_grpc}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-             f"-s3.config={configuration}"],
-            log=self.home / "server.log", cwd=self.home)
+            [
+                str(weed()),
+                "-logtostderr=true",
+                "server",
+                "-s3",
+                "-filer",
+                f"-dir={data}",
+                "-ip=127.0.0.1",
+                "-master.telemetry=false",
+                f"-master.volumeSizeLimitMB={self.volume_size_mb}",
+                "-master.electionTimeout=1s",
+                "-volume.max=500",
+                "-volume.preStopSeconds=0",
+                "-volume.minFreeSpace=1",
+                f"-master.port={master}",
+                f"-master.port.grpc={master_grpc}",
+                f"-volume.port={volume}",
+                f"-volume.port.grpc={volume_grpc}",
+                f"-filer.port={filer}",
+                f"-filer.port.grpc={filer_grpc}",
+                f"-filer.localSocket={self.home}/filer.sock",
+                f"-s3.localSocket={self.home}/s3.sock",
+                f"-s3.port={self.port}",
+                f"-s3.port.grpc={s3_grpc}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                f"-s3.config={configuration}",
+            ],
+            log=self.home / "server.log",
+            cwd=self.home,
+        )
         self._server.wait_ready(self._takes_objects, "SeaweedFS")
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
@@ -142,11 +177,19 @@ class SeaweedFS:
 
         who = identity or self.admin
         return boto3.client(
-            "s3", endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=who.access_key,
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=who.access_key,
             aws_secret_access_key=who.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": retries + 1},
-                          connect_timeout=5, request_checksum_calculation="when_required",
-                          response_checksum_validation="when_required"))
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": retries + 1},
+                connect_timeout=5,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
     def has_bucket(self, name: str) -> bool:
         return name in [one["Name"] for one in self.client().list_buckets()["Buckets"]]
@@ -178,7 +221,7 @@ class SeaweedFS:
             client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
         keys = self.keys(name)
         for start in range(0, len(keys), 1000):
-            client.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys[start:start + 1000]]})
+            client.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys[start : start + 1000]]})
         client.delete_bucket(Bucket=name)
 
 

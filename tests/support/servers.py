@@ -14,8 +14,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Callable, Mapping, Sequence
+from typing import IO, Any, Callable
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -68,18 +69,32 @@ def short_directory(prefix: str, owner: str | None = None) -> Path:
 class Server:
     """One child process with a log file, which ends with its parent whatever becomes of the parent."""
 
-    def __init__(self, argv: Sequence[str], log: Path, user: str | None = None, env: Mapping[str, str] | None = None,
-                 cwd: Path | None = None, orphan_signal: signal.Signals = signal.SIGKILL) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        log: Path,
+        user: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        orphan_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
         self.argv, self.log = list(argv), log
         self._stream: IO[bytes] = log.open("ab")
         self.process = subprocess.Popen(
-            self.argv, stdin=subprocess.DEVNULL, stdout=self._stream, stderr=subprocess.STDOUT, cwd=cwd,
-            env=None if env is None else dict(env), start_new_session=True,
-            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal)), **dropped_to(user),
+            self.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=self._stream,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+            preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, int(orphan_signal)),
+            **dropped_to(user),
         )
 
     def wait_ready(self, ready: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Poll ready(); when the process ends first or time is up, fail with the tail of its log."""
+
         def probe() -> bool:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{what} ended with {self.process.returncode}:\n{self.tail()}")

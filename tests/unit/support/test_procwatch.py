@@ -9,16 +9,18 @@ import os
 import subprocess
 
 import pytest
-
 from ansible_collections.holdfast.ops.tests.support.procwatch import ProcessWatch
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
 
-@pytest.mark.parametrize(("argv", "environment", "where"), [
-    (["sh", "-c", "sleep 0.05; : s3cr3t-in-argv"], {}, "cmdline"),
-    (["sh", "-c", "sleep 0.05"], {"PASSWORD": "s3cr3t-in-environ"}, "environ"),
-    (["sh", "-c", "sh -c 'sleep 0.05; : s3cr3t-of-a-grandchild'"], {}, "cmdline"),
-])
+@pytest.mark.parametrize(
+    ("argv", "environment", "where"),
+    [
+        (["sh", "-c", "sleep 0.05; : s3cr3t-in-argv"], {}, "cmdline"),
+        (["sh", "-c", "sleep 0.05"], {"PASSWORD": "s3cr3t-in-environ"}, "environ"),
+        (["sh", "-c", "sh -c 'sleep 0.05; : s3cr3t-of-a-grandchild'"], {}, "cmdline"),
+    ],
+)
 def test_a_leaked_secret_is_seen(argv: list[str], environment: dict[str, str], where: str) -> None:
     with ProcessWatch() as seen:
         subprocess.run(argv, env={**os.environ, **environment}, check=True)

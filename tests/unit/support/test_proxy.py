@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from typing import Callable, Iterator
+from collections.abc import Iterator
+from typing import Callable
 
 import pytest
-
 from ansible_collections.holdfast.ops.tests.support.proxy import FaultyProxy
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
