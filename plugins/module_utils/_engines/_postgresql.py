@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from .._errors import Corrupted
 from .._process import Process, account, find_program
@@ -23,7 +23,7 @@ class PostgresqlEngine(Engine):
     """A database of a PostgreSQL server."""
 
     name = "postgresql"
-    OPTIONS: Mapping[str, Any] = {
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
         "database": {"type": "str"},
         "login_unix_socket": {"type": "str"},
         "login_port": {"type": "int", "default": 5432},

@@ -96,9 +96,17 @@ class BackupResult:
 
 
 def backup(
-    engine: Engine, repositories: Sequence[Repository], settings: BackupSettings, progress: Progress
+    engine: Engine,
+    repositories: Sequence[Repository],
+    settings: BackupSettings,
+    progress: Progress,
+    *,
+    locked: bool = False,
 ) -> BackupResult:
     """Back a component up.
+
+    Args:
+        locked: the caller holds the component's lock already (a safety backup within a restore).
 
     Raises:
         Degraded: committed in some repositories only; `result` holds what was.
@@ -114,7 +122,12 @@ def backup(
         return BackupResult(False, f"{young.text} is younger than max_age in every repository.", plan)
     if settings.check:
         return _check_mode(repositories, plan, settings)
-    with host_lock(settings.state_dir, settings.component, "backup", settings.lock_wait):
+    lock = (
+        contextlib.nullcontext()
+        if locked
+        else host_lock(settings.state_dir, settings.component, "backup", settings.lock_wait)
+    )
+    with lock:
         young = _young_enough(repositories, digest, settings.max_age)  # somebody may have made it while we waited
         if young is not None:
             return BackupResult(False, f"{young.text} is younger than max_age in every repository.", plan)

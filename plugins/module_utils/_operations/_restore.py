@@ -27,7 +27,7 @@ from ._backup import scratch_directory
 from ._catalogue import select_backup
 from ._services import stopped_services
 
-Hook = Callable[[], Mapping[str, Any]]
+Hook = Callable[[Backup], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def restore(
     with host_lock(settings.state_dir, settings.component, "restore", settings.lock_wait):
         if safety_backup is not None and plan.live is not None:
             progress.stage("safety backup")
-            result.safety_backup = safety_backup()
+            result.safety_backup = safety_backup(backup)
         services = settings.services if plan.live is not None else ()
         with stopped_services(services, progress):
             progress.stage("restore", backup.size or None)

@@ -145,7 +145,7 @@ class Repository(abc.ABC):
         """The store's own time, UTC."""
 
     @abc.abstractmethod
-    def sweep_uploads(self, prefix: str, before: datetime) -> list[str]:
+    def sweep_uploads(self, prefix: str, before: datetime) -> Sequence[str]:
         """Abort incomplete uploads under `prefix` that began before a moment of the store's clock; their keys."""
 
     def close(self) -> None:  # noqa: B027 - optional: most stores hold nothing open

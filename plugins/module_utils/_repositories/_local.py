@@ -17,7 +17,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from .._errors import (
     AlreadyExists,
@@ -42,7 +42,7 @@ class LocalRepository(Repository):
     """Objects as files under one directory."""
 
     type = "local"
-    OPTIONS: Mapping[str, Any] = {
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
         "path": {"type": "path"},
     }
 
@@ -163,7 +163,7 @@ class LocalRepository(Repository):
     def clock(self) -> datetime:
         return datetime.now(timezone.utc)
 
-    def sweep_uploads(self, prefix: str, before: datetime) -> list[str]:
+    def sweep_uploads(self, prefix: str, before: datetime) -> Sequence[str]:
         swept = []
         with _Translated(self.name, "delete"):
             for path, status in _walk(os.path.join(self._root, INCOMPLETE), hidden=True):

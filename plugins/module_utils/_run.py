@@ -1,0 +1,344 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a module's parameters to an operation, and from its result or error to what the module returns.
+
+PRIVATE to the collection; may change without notice.
+
+`module` is an AnsibleModule or anything that looks like one; nothing here imports Ansible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from ._arguments import BACKUP, ENCRYPTION, backup_spec, defaults
+from ._durations import parse_duration
+from ._engines._interface import Engine, Place, Proof
+from ._errors import HoldfastError, Interrupted, InvalidOption, TimedOut
+from ._locks import private_directory
+from ._manifest import Artefact, Backup, parse_time, safe_name
+from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
+from ._operations._restore import RestoreResult, RestoreSettings, restore
+from ._progress import Progress
+from ._repositories import open_repository
+from ._repositories._interface import Repository
+from ._stream._codec import Compression, Encryption, Identity
+
+Params = Mapping[str, Any]
+
+
+class Module(Protocol):
+    """The part of AnsibleModule that is used here."""
+
+    params: dict[str, Any]
+    check_mode: bool
+    _diff: bool
+
+    def exit_json(self, **result: Any) -> None:
+        """End with success."""
+
+    def fail_json(self, msg: str, **result: Any) -> None:
+        """End with failure."""
+
+    def warn(self, warning: str) -> None:
+        """Show a warning."""
+
+
+def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
+    """Run the work of a module and end it: result, typed failure, or a defect with its traceback."""
+    try:
+        with _signals(_seconds(module.params, "max_runtime")):
+            result = work()
+    except DegradedBackup as error:
+        result = {**backup_result(error.result_of_run), "changed": True, **error.result()}
+        _warn(module, error.result_of_run.warnings)
+        module.fail_json(msg=str(error), **result)
+    except HoldfastError as error:
+        module.fail_json(msg=str(error), changed=False, **error.result())
+    except Exception as error:
+        module.fail_json(
+            msg=f"A defect in holdfast.ops: {type(error).__name__}: {error}. Please report it with the traceback.",
+            changed=False,
+            error_code="internal_error",
+            exception=traceback.format_exc(),
+        )
+    else:
+        _warn(module, result.pop("warnings", []))
+        module.exit_json(**result)
+
+
+def _warn(module: Module, warnings: list[str]) -> None:
+    for warning in dict.fromkeys(warnings):
+        module.warn(warning)
+
+
+@contextlib.contextmanager
+def _signals(limit: float | None) -> Iterator[None]:
+    """TERM, INT and HUP unwind the operation, so that everything is undone; so does the end of `max_runtime`."""
+
+    def interrupt(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # once is enough: the unwinding must not be interrupted
+        raise Interrupted(f"Stopped by {signal.Signals(number).name}.", hint="Nothing was committed; run it again.")
+
+    def expire(number: int, frame: object) -> None:
+        raise TimedOut(f"Gave up after max_runtime ({limit:.0f} s).", hint="Raise max_runtime if that is too short.")
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expire)
+    if limit:
+        signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _seconds(params: Params, option: str) -> float | None:
+    """A duration option in seconds; None when it was not given."""
+    text = params.get(option)
+    if text is None:
+        return None
+    try:
+        return parse_duration(str(text)).total_seconds()
+    except InvalidOption as error:
+        raise InvalidOption(f"{option} {error.message}", stage="preflight") from None
+
+
+def component_name(params: Params) -> str:
+    """The component's name, refused when it cannot be a directory and a key."""
+    name = str(params["component"])
+    if safe_name(name) != name:
+        raise InvalidOption(
+            f"component {name!r} is not a name: letters, digits and . _ + - (not first), at most 100.",
+            stage="preflight",
+        )
+    return name
+
+
+def place(params: Params) -> Place:
+    """Where the engine may work."""
+    state, name = params["state_dir"], component_name(params)
+    scratch = params.get("scratch_dir") or os.path.join(state, "scratch")
+    return Place(name, os.path.join(state, "components", name), scratch)
+
+
+@contextlib.contextmanager
+def repositories(params: Params, option: str = "repositories") -> Iterator[list[Repository]]:
+    """The repositories of a component, closed afterwards."""
+    declared = params[option]
+    names = [spec["name"] for spec in declared]
+    if not names or len(set(names)) != len(names):
+        raise InvalidOption(f"{option} must name at least one repository, each name once.", stage="preflight")
+    opened: list[Repository] = []
+    try:
+        opened.extend(open_repository(spec, component_name(params)) for spec in declared)
+        yield opened
+    finally:
+        for repository in opened:
+            repository.close()
+
+
+def encryption(params: Params) -> Encryption:
+    given = {key: value for key, value in (params.get("encryption") or {}).items() if value is not None}
+    given["recipients"] = tuple(given.get("recipients", ()))
+    return Encryption(**given)
+
+
+def compression(params: Params) -> Compression:
+    chosen = Compression(**(params.get("compression") or {"level": 1}))
+    if not 1 <= chosen.level <= 19:
+        raise InvalidOption("compression.level must be between 1 and 19.", stage="preflight")
+    return chosen
+
+
+def identity(params: Params) -> Identity:
+    return Identity(**(params.get("identity") or {}))
+
+
+def progress(module: Module) -> Progress:
+    return Progress(module.params.get("progress_file"), str(module.params["component"]))
+
+
+def backup_settings(params: Params, *, check: bool) -> BackupSettings:
+    return BackupSettings(
+        component=component_name(params),
+        state_dir=params["state_dir"],
+        compression=compression(params),
+        encryption=encryption(params),
+        max_age=_seconds(params, "max_age"),
+        lock_wait=_seconds(params, "lock_wait") or 0.0,
+        set=params.get("set"),
+        check=check,
+    )
+
+
+def run_backup(module: Module, engine_class: type[Engine]) -> None:
+    """The whole of `<engine>_backup`."""
+
+    def work() -> dict[str, Any]:
+        params = module.params
+        settings = backup_settings(params, check=module.check_mode)
+        if not module.check_mode:
+            private_directory(params["state_dir"])
+        with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
+            return backup_result(backup(engine, stores, settings, progress(module)))
+
+    guarded(module, work)
+
+
+def backup_result(outcome: BackupResult) -> dict[str, Any]:
+    """What a backup module returns."""
+    result: dict[str, Any] = {
+        "changed": outcome.changed,
+        "msg": outcome.message,
+        "plan": list(outcome.plan.summary),
+        "expected_bytes": outcome.plan.expected_bytes,
+        "rights": {name: dict(rights) for name, rights in outcome.rights.items()},
+        "repositories": outcome.committed,
+        "missing": {name: str(error) for name, error in outcome.missing.items()},
+        "warnings": outcome.warnings,
+        "diff": _diff_of(outcome.plan.summary, outcome.changed),
+    }
+    if outcome.backup is not None:
+        result.update(describe(outcome.backup), **_speed(outcome))
+    return result
+
+
+def _speed(outcome: BackupResult) -> dict[str, Any]:
+    assert outcome.backup is not None
+    seconds = outcome.total_seconds
+    source, stored = outcome.backup.source_size, outcome.backup.size + outcome.blob_bytes_sent
+    return {
+        "seconds": round(seconds, 3),
+        "seconds_by_stage": {stage: round(value, 3) for stage, value in outcome.seconds.items()},
+        "bytes": source,
+        "stored_bytes": stored,
+        "ratio": round(source / stored, 2) if stored else None,
+        "mb_per_s": round(source / seconds / 1e6, 1) if seconds else None,
+    }
+
+
+def describe(one: Backup) -> dict[str, Any]:
+    """A backup as modules return it."""
+    return {
+        "backup_id": one.id,
+        "component": one.component,
+        "engine": one.engine,
+        "snapshot_at": one.snapshot_at,
+        "finished_at": one.finished_at,
+        "set": one.set,
+        "encryption": dict(one.encryption),
+        "fingerprint": one.fingerprint,
+        "source": dict(one.source),
+        "artefacts": [_describe_artefact(artefact) for artefact in one.artefacts],
+    }
+
+
+def _describe_artefact(artefact: Artefact) -> dict[str, Any]:
+    return {"name": artefact.name, "kind": artefact.kind, "size": artefact.size, "sha256": artefact.sha256}
+
+
+def _diff_of(lines: tuple[str, ...], changed: bool) -> dict[str, str]:
+    after = "".join(f"{line}\n" for line in lines) if changed else ""
+    return {"before": "", "after": after}
+
+
+def run_restore(module: Module, engine_class: type[Engine]) -> None:
+    """The whole of `<engine>_restore`."""
+
+    def work() -> dict[str, Any]:
+        params = module.params
+        settings = RestoreSettings(
+            component=component_name(params),
+            state_dir=params["state_dir"],
+            identity=identity(params),
+            backup_id=params["backup_id"],
+            at=_moment(params),
+            confirm=params.get("confirm"),
+            services=tuple(params["services"]),
+            lock_wait=_seconds(params, "lock_wait") or 0.0,
+            check=module.check_mode,
+        )
+        if not module.check_mode:
+            private_directory(params["state_dir"])
+        with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
+
+            def safety_backup(restored: Backup) -> Mapping[str, Any]:
+                return _safety_backup(module, engine_class, stores, restored)
+
+            hook = safety_backup if params["safety_backup"] else None
+            return restore_result(restore(engine, stores, settings, progress(module), hook))
+
+    guarded(module, work)
+
+
+def _moment(params: Params) -> Any:
+    if not params.get("at"):
+        return None
+    try:
+        return parse_time(str(params["at"]))
+    except ValueError:
+        raise InvalidOption(
+            "at is not a time; write it like 2026-11-22T02:00:00Z (UTC) or with an offset.", stage="preflight"
+        ) from None
+
+
+def _safety_backup(
+    module: Module, engine_class: type[Engine], stores: list[Repository], restored: Backup
+) -> Mapping[str, Any]:
+    """Back up what a restore is about to replace, encrypted as the backup that is restored."""
+    params = {
+        **defaults({**backup_spec(engine_class).options, **ENCRYPTION.options, **BACKUP.options}),
+        **{name: value for name, value in module.params.items() if value is not None},
+    }
+    method = str(restored.encryption.get("method", "none"))
+    given = params.get("identity") or {}
+    params["encryption"] = {
+        "method": method,
+        "recipients": list(restored.encryption.get("recipients", ())),
+        "passphrase_file": given.get("passphrase_file") if restored.encryption.get("symmetric") else None,
+        "gpg_home": given.get("gpg_home"),
+    }
+    params["lock_wait"] = "0s"
+    settings = backup_settings({**params, "max_age": None}, check=False)
+    with contextlib.closing(engine_class(params, place(params))) as engine:
+        return backup_result(backup(engine, stores, settings, progress(module), locked=True))
+
+
+def restore_result(outcome: RestoreResult) -> dict[str, Any]:
+    """What a restore module returns."""
+    return {
+        **describe(outcome.backup),
+        "changed": outcome.changed,
+        "msg": outcome.message,
+        "plan": list(outcome.plan.summary),
+        "repository": outcome.repository,
+        "proof": proof_result(outcome.proof),
+        "safety_backup": dict(outcome.safety_backup) if outcome.safety_backup else None,
+        "seconds": round(sum(outcome.seconds.values()), 3),
+        "seconds_by_stage": {stage: round(value, 3) for stage, value in outcome.seconds.items()},
+        "warnings": outcome.warnings,
+        "diff": _diff_of(outcome.plan.summary, outcome.changed),
+    }
+
+
+def proof_result(proof: Proof | None) -> dict[str, Any] | None:
+    """What was proved, as modules return it."""
+    if proof is None:
+        return None
+    return {
+        "proved": proof.proved,
+        "level": proof.level,
+        "checked": proof.checked,
+        "differences": list(proof.differences),
+        "details": dict(proof.details),
+    }
