@@ -210,6 +210,21 @@ def test_options_come_in_their_types_under_their_own_names() -> None:
     }
 
 
+def test_what_the_host_may_supply_is_not_demanded_here() -> None:
+    fallback = {"type": "str", "required": True, "fallback": (print, ["BUCKET"])}
+    stores = {**STORES, "s3": Spec({**STORES["s3"].options, "bucket": fallback})}
+    document = example()
+    del document["repositories"]["primary"]["bucket"]
+    declaration = parse(
+        document["components"],
+        document["repositories"],
+        engine_specs=ENGINES,
+        repository_specs=stores,
+        encryption_spec=ENCRYPTION,
+    )
+    assert "bucket" not in declaration.repositories["primary"].module_args()
+
+
 def test_a_string_serves_as_a_list_as_it_does_in_ansible() -> None:
     component = with_keys("repositories: primary, offsite").components[0]
     assert [repository.name for repository in component.repositories] == ["primary", "offsite"]

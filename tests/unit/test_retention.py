@@ -202,6 +202,18 @@ def test_backups_later_than_the_clock_are_ignored_and_reported() -> None:
     )
 
 
+def test_a_backup_of_this_very_moment_is_not_later() -> None:
+    result = plan([made("2026-11-22T12:00")], Policy(last=1), NOW)
+    assert result.ids(KEEP) == ("2026-11-22T12:00",)
+
+
+def test_within_is_measured_from_the_newest_verified_backup() -> None:
+    unverified = [made(DAYS[0], verified=False), made(DAYS[7], verified=False), made(DAYS[8], verified=False)]
+    result = plan([*unverified, made(DAYS[5])], Policy.from_options({"within": "2d", "minimum_verified": 1}), NOW)
+    assert result.ids(KEEP) == (DAYS[0], DAYS[5], DAYS[7])
+    assert reasons(result, DAYS[7]) == ("unverified, would be within 2d of the newest verified backup",)
+
+
 def test_a_clock_gone_back_by_years_deletes_nothing() -> None:
     result = plan([made(day) for day in DAYS], Policy(last=1), at("2020-01-01"))
     assert set(actions(result).values()) == {IGNORE}
@@ -406,6 +418,7 @@ def ago(**age: float) -> datetime:
         ({"a"}, {"a": ago(days=9)}, {}, BlobPlan()),
         (set(), {"a": ago(days=9)}, {}, BlobPlan(mark=("a",))),
         (set(), {"a": ago(hours=23)}, {}, BlobPlan()),
+        (set(), {"a": ago(hours=24)}, {}, BlobPlan(mark=("a",))),
         (set(), {"a": ago(days=-1)}, {}, BlobPlan()),
         (set(), {"a": ago(days=9)}, {"a": ago(days=6, hours=23)}, BlobPlan(waiting=("a",))),
         (set(), {"a": ago(days=9)}, {"a": ago(days=7)}, BlobPlan(delete=("a",))),
