@@ -204,7 +204,8 @@ _CATALOGUE = {
     " relrowsecurity, reloptions, obj_description(oid, 'pg_class'), pg_get_partkeydef(oid),"
     " pg_get_expr(relpartbound, oid) FROM pg_class WHERE {ours}",
     "columns": "SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,"
-    " attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid), attacl::text, col_description(attrelid, attnum)"
+    " attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid), attacl::text,"
+    " col_description(attrelid, attnum)"
     " FROM pg_attribute a JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef"
     " ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped AND {ours}",
     "indexes": "SELECT pg_get_indexdef(indexrelid), indisvalid, indisready FROM pg_index"
@@ -221,8 +222,8 @@ _CATALOGUE = {
     " FROM pg_default_acl",
     "large objects": "SELECT oid::text, lomowner::regrole::text, md5(lo_get(oid)) FROM pg_largeobject_metadata",
     "types": "SELECT t.oid::regtype::text, typtype::text, typowner::regrole::text,"
-    " (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid) FROM pg_type t WHERE typtype IN ('e', 'd')"
-    " AND typnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
+    " (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)"
+    " FROM pg_type t WHERE typtype IN ('e', 'd') AND typnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
     "sequences": "SELECT schemaname, sequencename, data_type::text, start_value, increment_by, last_value"
     " FROM pg_sequences",
     "database": "SELECT datdba::regrole::text, pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit,"

