@@ -106,6 +106,22 @@ def data_prefix(backup_id: str) -> str:
     return f"{DATA}{backup_id[0:4]}/{backup_id[4:6]}/{backup_id[6:8]}/{backup_id}/"
 
 
+def blob_key(name: str, backup_id: str) -> str:
+    """Key of the first object of a blob that a backup stored (the next are `<key>.001`, …)."""
+    return f"{BLOBS}{name[:2]}/{name}.{backup_id}"
+
+
+def mark_key(key: str) -> str:
+    """Key of the mark that announces the deletion of a blob's object. One object, one mark."""
+    return PRUNE_MARKS + key.rpartition("/")[2]
+
+
+def blob_of_mark(key: str) -> str:
+    """Key of the blob's object that a mark speaks of: the inverse of `mark_key`."""
+    name = key[len(PRUNE_MARKS) :]
+    return f"{BLOBS}{name[:2]}/{name}"
+
+
 @dataclass(frozen=True)
 class StoredPart:
     """One object of an artefact (an artefact longer than the store's largest object has several)."""
