@@ -34,7 +34,10 @@ Write = Callable[[Any], object]
 MAX_WINDOW_LOG = 23
 """8 MiB: keeps the memory of compression and of every later decompression small at any level."""
 
-ZSTD_MEMORY = 48 * 1024 * 1024
+MAX_CHAIN_LOG = 22
+"""16 MiB of match-finder table a thread: levels above 15 would take 64 MiB for a percent of size."""
+
+ZSTD_MEMORY = 24 * 1024 * 1024
 """Bytes that all compression jobs together may hold; a high level gets fewer threads instead of more memory."""
 
 
@@ -90,12 +93,11 @@ class Compression:
             return
         zstandard = _zstandard()
         base = zstandard.ZstdCompressionParameters.from_level(self.level)
-        window = min(base.window_log, MAX_WINDOW_LOG)
-        job = max(1024 * 1024, 4 << window)
-        threads = self.threads or default_threads()
-        threads = max(1, min(threads, ZSTD_MEMORY // (2 * job)))
+        window, chain = min(base.window_log, MAX_WINDOW_LOG), min(base.chain_log, MAX_CHAIN_LOG)
+        job = max(1024 * 1024, 1 << window)
+        threads = max(1, min(self.threads or default_threads(), ZSTD_MEMORY // (2 * job + (4 << chain))))
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            self.level, window_log=window, threads=threads, job_size=min(job, 8 * 1024 * 1024), write_checksum=True
+            self.level, window_log=window, chain_log=chain, threads=threads, job_size=job, write_checksum=True
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         for chunk in chunks:
