@@ -16,10 +16,11 @@ from typing import Any, Callable
 from .._errors import InvalidOption
 from ._interface import Repository
 from ._local import LocalRepository
+from ._s3 import S3Repository
 
 Factory = Callable[[str, Mapping[str, Any]], Repository]
 
-REPOSITORIES: dict[str, type[Repository]] = {store.type: store for store in (LocalRepository,)}
+REPOSITORIES: dict[str, type[Repository]] = {store.type: store for store in (LocalRepository, S3Repository)}
 
 
 def open_repository(spec: Mapping[str, Any], component: str) -> Repository:

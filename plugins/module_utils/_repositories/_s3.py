@@ -61,7 +61,7 @@ class S3Repository(Repository):
         self.stall_timeout = float(options["stall_timeout"])
         self.single_pruner = bool(options["single_pruner"])
         self.bucket: str = options["bucket"]
-        prefix = options["prefix"].strip("/")
+        prefix = (options.get("prefix") or "").strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         endpoint, aws = options["endpoint_url"], is_aws(options["endpoint_url"])
         region = options["region"] or (None if aws else "us-east-1")

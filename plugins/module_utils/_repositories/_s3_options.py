@@ -21,7 +21,6 @@ from .._errors import InvalidOption
 OPTIONS: Mapping[str, Any] = {
     "endpoint_url": {"type": "str"},
     "bucket": {"type": "str"},
-    "prefix": {"type": "str", "default": ""},
     "region": {"type": "str"},
     "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
