@@ -10,49 +10,15 @@ Every family of options here has a doc fragment of the same name; a unit test co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from ._engines._interface import Engine
 from ._manifest import LEVELS
 from ._repositories import REPOSITORIES
+from ._spec import Spec
 
 Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Options and the constraints between them, as one thing that can be merged."""
-
-    options: Options = field(default_factory=dict)
-    mutually_exclusive: Sequence[Sequence[str]] = ()
-    required_together: Sequence[Sequence[str]] = ()
-    required_one_of: Sequence[Sequence[str]] = ()
-    required_if: Sequence[Sequence[Any]] = ()
-
-    def __add__(self, other: Spec) -> Spec:
-        both = set(self.options) & set(other.options)
-        if both:
-            raise ValueError(f"option declared twice: {', '.join(sorted(both))}")
-        return Spec(
-            {**self.options, **other.options},
-            [*self.mutually_exclusive, *other.mutually_exclusive],
-            [*self.required_together, *other.required_together],
-            [*self.required_one_of, *other.required_one_of],
-            [*self.required_if, *other.required_if],
-        )
-
-    def module(self) -> dict[str, Any]:
-        """Keyword arguments of `AnsibleModule`."""
-        return {
-            "argument_spec": dict(self.options),
-            "mutually_exclusive": list(self.mutually_exclusive),
-            "required_together": list(self.required_together),
-            "required_one_of": list(self.required_one_of),
-            "required_if": list(self.required_if),
-            "supports_check_mode": True,
-        }
 
 
 def repository_options() -> dict[str, Any]:

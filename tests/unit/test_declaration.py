@@ -16,45 +16,89 @@ import yaml
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration import (
     Component,
     Declaration,
-    EngineSpec,
     InvalidDeclaration,
-    Spec,
     parse,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
+from ansible_collections.holdfast.ops.plugins.module_utils._spec import Spec
 from hypothesis import given
 from hypothesis import strategies as st
 
+COMMON: dict[str, Any] = {
+    "component": {"type": "str", "required": True},
+    "repositories": {"type": "list", "elements": "dict", "required": True},
+    "rpo": {"type": "str"},
+    "rto": {"type": "str"},
+    "lock_wait": {"type": "str", "default": "0s"},
+}
+BACKUP: dict[str, Any] = {
+    "max_age": {"type": "str"},
+    "set": {"type": "str"},
+    "encryption": {
+        "type": "dict",
+        "options": {
+            "method": {"type": "str", "choices": ["age", "gpg", "none"], "default": "age"},
+            "recipients": {"type": "list", "elements": "str"},
+            "passphrase_file": {"type": "path"},
+        },
+        "required_if": [["method", "age", ["recipients"]], ["method", "gpg", ["recipients", "passphrase_file"], True]],
+    },
+}
+RESTORE: dict[str, Any] = {
+    "backup_id": {"type": "str", "default": "latest"},
+    "confirm": {"type": "str"},
+    "services": {"type": "list", "elements": "str", "default": []},
+}
+OTHERS = {
+    "verify": Spec({**COMMON, "engine": {"type": "str", "required": True}, "level": {"type": "str"}}),
+    "prune": Spec({**COMMON, "retention": {"type": "dict", "required": True}}),
+    "info": Spec({"component": {"type": "str"}, "repositories": {"type": "list", "elements": "dict"}}),
+}
+POSTGRESQL: dict[str, Any] = {
+    "database": {"type": "str", "aliases": ["db"]},
+    "databases": {"type": "list", "elements": "str"},
+    "host": {"type": "str"},
+    "port": {"type": "int", "default": 5432},
+    "login_password": {"type": "str", "no_log": True},
+    "password_file": {"type": "path"},
+    "run_as": {"type": "str"},
+    "tls": {"type": "dict", "options": {"mode": {"type": "str", "choices": ["require", "disable"]}}},
+}
+FILES: dict[str, Any] = {"paths": {"type": "list", "elements": "path", "required": True}}
 ENGINES = {
-    "postgresql": EngineSpec(
-        shared={
-            "database": {"type": "str", "aliases": ["db"]},
-            "databases": {"type": "list", "elements": "str"},
-            "host": {"type": "str"},
-            "port": {"type": "int", "default": 5432},
-            "login_password": {"type": "str", "no_log": True},
-            "password_file": {"type": "path"},
-            "tls": {"type": "dict", "options": {"mode": {"type": "str", "choices": ["require", "disable"]}}},
-        },
-        backup={
-            "format": {"type": "str", "choices": ["custom", "directory"], "default": "custom"},
-            "jobs": {"type": "int"},
-            "compress": {"type": "bool"},
-            "factor": {"type": "float"},
-        },
-        restore={"owner": {"type": "str", "required": True}},
-        constraints={
-            "mutually_exclusive": [["database", "databases"]],
-            "required_one_of": [["database", "databases"]],
-            "required_together": [["host", "login_password"]],
-            "required_by": {"password_file": ["host"]},
-            "required_if": [["format", "directory", ["jobs"]]],
-        },
-    ),
-    "files": EngineSpec(
-        shared={"paths": {"type": "list", "elements": "path", "required": True}},
-        backup={"exclude": {"type": "list", "elements": "str", "default": []}, "rehash": {"type": "bool"}},
-    ),
+    "postgresql": {
+        "backup": Spec(
+            {
+                **COMMON,
+                **BACKUP,
+                **POSTGRESQL,
+                "format": {"type": "str", "choices": ["custom", "directory"], "default": "custom"},
+                "jobs": {"type": "int"},
+                "compress": {"type": "bool"},
+                "factor": {"type": "float"},
+            },
+            mutually_exclusive=[["database", "databases"]],
+            required_one_of=[["database", "databases"]],
+            required_together=[["host", "login_password"]],
+            required_by={"password_file": ["host"]},
+            required_if=[["format", "directory", ["jobs"]]],
+        ),
+        "restore": Spec({**COMMON, **RESTORE, **POSTGRESQL, "owner": {"type": "str", "required": True}}),
+        **OTHERS,
+    },
+    "files": {
+        "backup": Spec(
+            {
+                **COMMON,
+                **BACKUP,
+                **FILES,
+                "exclude": {"type": "list", "elements": "str", "default": []},
+                "rehash": {"type": "bool"},
+            }
+        ),
+        "restore": Spec({**COMMON, **RESTORE, **FILES}),
+        **OTHERS,
+    },
 }
 STORES = {
     "s3": Spec(
@@ -70,15 +114,6 @@ STORES = {
     ),
     "local": Spec({"path": {"type": "path", "required": True}, "prefix": {"type": "str"}}),
 }
-ENCRYPTION = Spec(
-    {
-        "method": {"type": "str", "choices": ["age", "gpg", "none"], "default": "age"},
-        "recipients": {"type": "list", "elements": "str"},
-        "passphrase_file": {"type": "path"},
-    },
-    required_if=[["method", "age", ["recipients"]], ["method", "gpg", ["recipients", "passphrase_file"], True]],
-)
-
 EXAMPLE = """
 repositories:
   primary: {type: s3, endpoint_url: "https://s3.example.com", bucket: backups, prefix: omnidoc}
@@ -102,7 +137,7 @@ components:
 
 
 def read(components: Any, repositories: Any) -> Declaration:
-    return parse(components, repositories, engine_specs=ENGINES, repository_specs=STORES, encryption_spec=ENCRYPTION)
+    return parse(components, repositories, engine_specs=ENGINES, repository_specs=STORES)
 
 
 def example() -> dict[str, Any]:
@@ -134,8 +169,7 @@ def test_the_example_is_resolved() -> None:
     assert [repository.name for repository in database.repositories] == ["primary", "offsite"]
     assert (database.rpo, database.rto) == (timedelta(hours=24), timedelta(minutes=30))
     assert (database.schedule, database.drill) == ("02:00", "weekly")
-    assert database.services == ("omnidoc-backend", "omnidoc-celery")
-    assert database.options == {"database": "omnidoc"}
+    assert database.options == {"database": "omnidoc", "services": ["omnidoc-backend", "omnidoc-celery"]}
     assert database.retention == {"daily": 30, "monthly": 12, "minimum_verified": 3, "verified_level": "checksum"}
     assert files.options == {"paths": ["/srv/documents"]}
 
@@ -152,7 +186,7 @@ def test_what_was_left_out_has_careful_defaults() -> None:
     }
     assert (files.rpo, files.rto) == (timedelta(hours=26), timedelta(hours=1))
     assert (files.verification_level, files.verification_schedule) == ("checksum", "weekly")
-    assert (files.drill, files.set, files.tags, files.max_age, files.run_as) == ("never", None, (), None, None)
+    assert (files.drill, files.set, files.tags) == ("never", None, ())
 
 
 @pytest.mark.parametrize(
@@ -207,6 +241,7 @@ def test_options_come_in_their_types_under_their_own_names() -> None:
         "login_password": "x",
         "tls": {"mode": "require"},
         "database": "omnidoc",
+        "services": ["omnidoc-backend", "omnidoc-celery"],
     }
 
 
@@ -220,7 +255,6 @@ def test_what_the_host_may_supply_is_not_demanded_here() -> None:
         document["repositories"],
         engine_specs=ENGINES,
         repository_specs=stores,
-        encryption_spec=ENCRYPTION,
     )
     assert "bucket" not in declaration.repositories["primary"].module_args()
 
@@ -246,10 +280,12 @@ def test_what_the_modules_are_called_with() -> None:
         {"name": "offsite", "type": "local", "path": "/mnt/backups"},
     ]
     common = {"component": "omnidoc_db", "repositories": repositories}
-    encrypted = {"encryption": {"recipients": ["age1x"]}, "run_as": "postgres"}
+    objectives = {"rpo": "1d", "rto": "30m"}
     assert component.module_args("backup") == {
         **common,
-        **encrypted,
+        **objectives,
+        "encryption": {"recipients": ["age1x"]},
+        "run_as": "postgres",
         "database": "omnidoc",
         "format": "directory",
         "jobs": 2,
@@ -258,23 +294,21 @@ def test_what_the_modules_are_called_with() -> None:
     }
     assert component.module_args("restore") == {
         **common,
-        **encrypted,
+        **objectives,
+        "run_as": "postgres",
         "database": "omnidoc",
         "owner": "app",
         "services": ["omnidoc-backend", "omnidoc-celery"],
     }
-    assert component.module_args("verify") == {
-        **common,
-        **encrypted,
-        "engine": "postgresql",
-        "engine_options": {"database": "omnidoc"},
-        "level": "checksum",
-    }
+    assert component.module_args("verify") == {**common, **objectives, "engine": "postgresql", "level": "checksum"}
     assert component.module_args("prune") == {
         **common,
+        **objectives,
         "retention": {"daily": 30, "monthly": 12, "minimum_verified": 3, "verified_level": "checksum"},
     }
     assert component.module_args("info") == common
+    with pytest.raises(ValueError, match="no module for copy"):
+        component.module_args("copy")
     assert [component.module(verb) for verb in ("backup", "restore", "verify", "prune", "info")] == [
         "postgresql_backup",
         "postgresql_restore",
@@ -282,6 +316,10 @@ def test_what_the_modules_are_called_with() -> None:
         "backup_prune",
         "backup_info",
     ]
+
+
+def test_without_an_rpo_the_modules_are_told_none() -> None:
+    assert "rpo" not in with_keys("schedule: never", 1).components[1].module_args("backup")
 
 
 def test_module_args_are_the_callers_own() -> None:
@@ -412,7 +450,8 @@ NO_DURATION = "must be whole numbers with a unit of s, m, h, d or w, such as 30m
         ("tls: require", ["tls: must be a mapping, and is a string"]),
         ("tls: {mode: requier}", ["tls.mode: is none of its choices, did you mean require?"]),
         ("format: zip", ["format: is none of its choices; choices: custom, directory"]),
-        ("services: []", ["services: is an empty list; leave the key out or name at least one"]),
+        ("tags: []", ["tags: is an empty list; leave the key out or name at least one"]),
+        ("services: []", []),
         ("services: [ok, '-x']", ["services[1]: is not the name of a service"]),
         ("services: [ok, ]", []),
         ("services: [ok, ~]", ["services[1]: must be a string, and is empty"]),
@@ -470,10 +509,9 @@ NO_DURATION = "must be whole numbers with a unit of s, m, h, d or w, such as 30m
             "and none be pruned")]),
         ("verification: {schedule: 750}", [
             "verification.schedule: is an integer; YAML reads an unquoted 12:30 as the number 750: quote it"]),
-        ("size_anomaly: {below: 2}", [
-            "size_anomaly: below must be from 0 to 1 and above at least 1 (factors of the median size)"]),
-        ("size_anomaly: {above: 0.5}", [
-            "size_anomaly: below must be from 0 to 1 and above at least 1 (factors of the median size)"]),
+        ("confirm: omnidoc", ["confirm: unknown key; it is said for one run and not declared"]),
+        ("lock_wait: 5", ["lock_wait: is a number without a unit; write for example 24h or 30m"]),
+        ("lock_wait: 0s", []),
     ],
 )  # fmt: skip
 def test_problems_of_a_component(text: str, expected: list[str]) -> None:
@@ -582,7 +620,31 @@ def test_all_problems_come_at_once_a_line_each() -> None:
 
 def test_an_option_spelled_like_a_key_of_every_component_is_a_defect_of_its_engine() -> None:
     with pytest.raises(ValueError, match="options of engine odd"):
-        parse([], {}, engine_specs={"odd": EngineSpec({"tags": {}})}, repository_specs={}, encryption_spec=ENCRYPTION)
+        parse([], {}, engine_specs={"odd": {"restore": Spec({"tags": {}})}}, repository_specs={})
+
+
+def test_every_engine_and_store_of_the_collection_can_be_declared() -> None:
+    """No option of theirs is spelled like a key of the declaration or is of a kind that cannot be checked here."""
+    from ansible_collections.holdfast.ops.plugins.module_utils import _arguments as arguments
+    from ansible_collections.holdfast.ops.plugins.module_utils import _engines, _repositories
+    from ansible_collections.holdfast.ops.plugins.module_utils._declaration import _spec as checker
+
+    engine_specs = {
+        name: {"backup": arguments.backup_spec(engine), "restore": arguments.restore_spec(engine)}
+        for name, engine in _engines.ENGINES.items()
+    }
+    repository_specs = {kind: Spec(store.OPTIONS) for kind, store in _repositories.REPOSITORIES.items()}
+    assert engine_specs
+    assert repository_specs
+    with pytest.raises(InvalidDeclaration, match="declare at least one component"):
+        parse([], {}, engine_specs=engine_specs, repository_specs=repository_specs)
+    specs = [*repository_specs.values(), *(spec for verbs in engine_specs.values() for spec in verbs.values())]
+    while specs:
+        for option in specs.pop().options.values():
+            kind = option.get("type", "str")
+            assert (option.get("elements", "raw") if kind == "list" else kind) in checker.KINDS
+            if option.get("options"):
+                specs.append(Spec.below(option))
 
 
 # No value is ever repeated.
@@ -613,7 +675,7 @@ components:
     tags: [gold]
     max_age: 1h
     run_as: postgres
-    size_anomaly: {below: 0.5, above: 2}
+    lock_wait: 5m
     encryption: {method: gpg, recipients: [r], passphrase_file: /p}
     drill: weekly
   - {name: omnidoc_files, engine: files, paths: [/srv], exclude: [x], rehash: no, repositories: [primary]}

@@ -15,6 +15,5 @@ from __future__ import annotations
 from ._model import Component, Declaration, Repository
 from ._parse import parse
 from ._report import InvalidDeclaration
-from ._spec import EngineSpec, Spec
 
-__all__ = ["Component", "Declaration", "EngineSpec", "InvalidDeclaration", "Repository", "Spec", "parse"]
+__all__ = ["Component", "Declaration", "InvalidDeclaration", "Repository", "parse"]

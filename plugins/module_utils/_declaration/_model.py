@@ -16,18 +16,9 @@ from typing import Any
 from .._durations import format_duration
 from .._errors import InvalidOption
 from ._report import suggestion
-from ._spec import EngineSpec
 
 ENGINE_VERBS = ("backup", "restore")
 """Verbs that each engine has a module of its own for; the modules of the others are called `backup_<verb>`."""
-
-_VERB_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "backup": ("encryption", "max_age", "run_as", "set", "size_anomaly"),
-    "restore": ("encryption", "run_as", "services"),
-    "verify": ("encryption", "engine", "engine_options", "level", "run_as"),
-    "prune": ("retention",),
-    "info": (),
-}
 
 
 @dataclass(frozen=True)
@@ -56,15 +47,10 @@ class Component:
         verification_level: what every backup is verified to.
         verification_schedule: when older backups are verified again.
         drill: when a restore is rehearsed.
-        services: systemd services stopped for a restore and started again.
-        set: components of one set are backed up under one stamp.
         tags: words to select components by.
-        max_age: a backup younger than this makes another one unnecessary.
-        run_as: the account that the engine's tools run as.
-        size_anomaly: `below` and `above`, factors of the predecessors' median size beyond which a size warns; None
-            leaves them to the module.
-        encryption, options: what the user gave; may hold secrets. Defaults are the modules' own.
-        engine_spec: which verb takes which of the options.
+        set: components of one set are backed up under one stamp.
+        options: options of the modules that the user gave; may hold secrets. Defaults are the modules' own.
+        module_options: verb → the options that its module has.
     """
 
     name: str
@@ -77,50 +63,37 @@ class Component:
     verification_level: str
     verification_schedule: str
     drill: str
-    services: tuple[str, ...]
-    set: str | None
     tags: tuple[str, ...]
-    max_age: timedelta | None
-    run_as: str | None
-    size_anomaly: Mapping[str, float] | None
-    encryption: Mapping[str, Any] | None = field(repr=False)
+    set: str | None
     options: Mapping[str, Any] = field(repr=False)
-    engine_spec: EngineSpec = field(repr=False)
+    module_options: Mapping[str, Collection[str]] = field(repr=False)
 
     def module(self, verb: str) -> str:
         """The short name of the module that does a verb: `postgresql_backup`, `backup_verify`."""
         return f"{self.engine}_{verb}" if verb in ENGINE_VERBS else f"backup_{verb}"
 
     def module_args(self, verb: str) -> dict[str, Any]:
-        """The options that the module of a verb is called with; containers are the caller's own.
+        """The options that the module of a verb is called with, those among what is known here that it has.
 
-        The engine's options stand beside the others in its own modules. `backup_verify` is one module for all
-        engines, so there they are below `engine_options`.
+        The containers are the caller's own; the values keep their types (Ansible's tagged strings).
 
-        Args:
-            verb: `backup`, `restore`, `verify`, `prune` or `info`.
+        Raises:
+            ValueError: no module of this verb is known.
         """
-        taken = self.engine_spec.names(verb)
-        engine_options = {name: value for name, value in self.options.items() if name in taken}
-        policy: dict[str, Any] = {
-            "encryption": self.encryption,
-            "engine": self.engine,
-            "engine_options": engine_options,
-            "level": self.verification_level,
-            "max_age": format_duration(self.max_age) if self.max_age else None,
-            "retention": self.retention,
-            "run_as": self.run_as,
-            "services": self.services or None,
-            "set": self.set,
-            "size_anomaly": self.size_anomaly,
-        }
-        arguments = {
+        if verb not in self.module_options:
+            raise ValueError(f"there is no module for {verb}")
+        known = {
+            **self.options,
             "component": self.name,
+            "engine": self.engine,
             "repositories": [repository.module_args() for repository in self.repositories],
-            **{name: policy[name] for name in _VERB_OPTIONS[verb] if policy[name] is not None},
-            **(engine_options if verb in ENGINE_VERBS else {}),
+            "retention": self.retention,
+            "level": self.verification_level,
+            "rto": format_duration(self.rto),
+            **({"rpo": format_duration(self.rpo)} if self.rpo is not None else {}),
         }
-        return {name: _copy(value) for name, value in arguments.items()}
+        taken = self.module_options[verb]
+        return {name: _copy(value) for name, value in known.items() if name in taken}
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,21 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
-from .._durations import format_duration
+from .._durations import format_duration, parse_duration
 from .._errors import InvalidOption
 from .._manifest import LEVELS
 from .._retention import COUNTS, DEFAULT_MINIMUM_VERIFIED, Policy
+from .._spec import Spec
 from ._model import Component, Declaration, Repository
 from ._report import InvalidDeclaration, Report, suggestion
 from ._schedules import NEVER, longest_interval
-from ._spec import NAME_PATTERN, EngineSpec, Spec, check, what
+from ._spec import NAME_PATTERN, check, what
 
 COMPONENTS, REPOSITORIES = "holdfast_components", "holdfast_repositories"
 
 _DEFAULT_SCHEDULE = "02:00"
 _DEFAULT_KEEP = {"daily": 7, "weekly": 4, "monthly": 12}
-_DEFAULT_RTO = timedelta(hours=1)
+_DEFAULT_RTO = "1h"
 _DEFAULT_RPO_MARGIN = timedelta(hours=2)
 """A backup counts from its end and timers start with a random delay, so an RPO of exactly the interval would alert."""
 _DEFAULT_LEVEL = "checksum"
@@ -48,65 +49,84 @@ _COMPONENT: Mapping[str, Mapping[str, Any]] = {
             "verified_level": _LEVEL,
         },
     },
-    "rpo": {"type": "duration"},
-    "rto": {"type": "duration"},
+    "rpo": {"type": "positive_duration"},
+    "rto": {"type": "positive_duration"},
     "verification": {"type": "dict", "options": {"level": _LEVEL, "schedule": {"type": "schedule"}}},
     "drill": {"type": "schedule"},
+    "tags": {"type": "list", "elements": "name"},
+}
+"""The keys that every component has, whatever its engine."""
+
+_NARROWER: Mapping[str, Mapping[str, Any]] = {
+    "max_age": {"type": "duration"},
+    "max_runtime": {"type": "positive_duration"},
+    "lock_wait": {"type": "duration"},
+    "blob_grace": {"type": "positive_duration"},
     "services": {"type": "list", "elements": "unit"},
     "set": {"type": "name"},
-    "tags": {"type": "list", "elements": "name"},
-    "max_age": {"type": "duration"},
-    "run_as": {"type": "str"},
-    "size_anomaly": {"type": "dict", "options": {"below": {"type": "float"}, "above": {"type": "float"}}},
 }
-_OWN_TO_DECLARATION = frozenset(
-    {"name", "engine", "schedule", "retention", "rpo", "rto", "verification", "drill", "tags"}
-)
-"""Keys of a component that are no option of an engine's modules; an engine's option of that name would be lost."""
+"""Options of the modules that can be judged more closely here than Ansible does."""
+
+_PER_RUN = frozenset({"component", "backup_id", "at", "confirm", "level", "progress_file"})
+"""Options of the modules that say what one run does; declared, `confirm` would be no confirmation."""
+
+_NO_OPTION = frozenset({"name", "schedule", "verification", "drill", "tags"})
+"""Keys of a component that no module takes; an option spelled like one could not be declared."""
 
 
 @dataclass(frozen=True)
-class _Specs:
-    engines: Mapping[str, EngineSpec]
-    stores: Mapping[str, Spec]
-    encryption: Spec
+class _Engine:
+    """What can be declared for an engine, and which verb takes which option."""
+
+    declared: Spec
+    module_options: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, name: str, verbs: Mapping[str, Spec]) -> _Engine:
+        options: dict[str, Mapping[str, Any]] = {}
+        for verb, spec in sorted(verbs.items(), key=lambda each: each[0] == "backup"):
+            for option, details in spec.options.items():
+                # Only a backup runs unattended: what a restore requires may be said when there is one.
+                required = verb == "backup" and details.get("required", False)
+                options[option] = {**details, **_NARROWER.get(option, {}), "required": required}
+        if options.keys() & _NO_OPTION:
+            raise ValueError(f"options of engine {name} are spelled like keys of every component")
+        declared = {option: details for option, details in options.items() if option not in _PER_RUN}
+        constraints = replace(verbs["backup"], options=declared) if "backup" in verbs else Spec(declared)
+        return cls(constraints, {verb: frozenset(spec.options) for verb, spec in verbs.items()})
 
 
 def parse(
     components: Any,
     repositories: Any,
     *,
-    engine_specs: Mapping[str, EngineSpec],
+    engine_specs: Mapping[str, Mapping[str, Spec]],
     repository_specs: Mapping[str, Spec],
-    encryption_spec: Spec,
 ) -> Declaration:
     """Check the whole declaration and resolve it.
 
     Args:
         components: `holdfast_components`, templated.
         repositories: `holdfast_repositories`, templated.
-        engine_specs: engine name → the options that stand in a component beside those that all components have.
+        engine_specs: engine → verb (`backup`, `restore`, `verify`, `prune`, `info`) → all options of its module.
+            What the modules take can be declared; what only makes sense for one run can not.
         repository_specs: repository type → its options, those that all stores share among them. `name` and `type`
             are understood and need not be there.
-        encryption_spec: the options below `encryption`.
 
     Raises:
         InvalidDeclaration: with every problem, a line each; no value is repeated.
         ValueError: an engine's option is spelled like a key of the declaration: a defect of that engine.
     """
-    for engine, spec in engine_specs.items():
-        if spec.declared.options.keys() & _OWN_TO_DECLARATION:
-            raise ValueError(f"options of engine {engine} are spelled like keys of every component")
+    engines = {name: _Engine.of(name, verbs) for name, verbs in engine_specs.items()}
     stores = {kind: replace(spec, options=_without_name(spec.options)) for kind, spec in repository_specs.items()}
-    specs = _Specs(engine_specs, stores, encryption_spec)
     lines: list[str] = []
-    known = _parse_repositories(repositories, specs, Report(lines, REPOSITORIES))
+    known = _parse_repositories(repositories, stores, Report(lines, REPOSITORIES))
     declared = (
         frozenset(name for name in repositories if isinstance(name, str))
         if isinstance(repositories, Mapping)
         else frozenset()
     )
-    parsed = _parse_components(components, known, declared, specs, lines)
+    parsed = _parse_components(components, known, declared, engines, lines)
     if lines:
         raise InvalidDeclaration(lines)
     return Declaration(tuple(parsed), known)
@@ -121,7 +141,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
 
 
-def _parse_repositories(values: Any, specs: _Specs, report: Report) -> dict[str, Repository]:
+def _parse_repositories(values: Any, stores: Mapping[str, Spec], report: Report) -> dict[str, Repository]:
     if not isinstance(values, Mapping):
         report.add(f"must be a mapping of names to repositories, and is {what(values)}")
         return {}
@@ -132,19 +152,19 @@ def _parse_repositories(values: Any, specs: _Specs, report: Report) -> dict[str,
         if not _is_name(name):
             report.add(f"the name of repository number {number} is not safe; allowed is {NAME_PATTERN}")
             continue
-        repository = _parse_repository(str(name), value, specs, report.about(f"repository {name}"))
+        repository = _parse_repository(str(name), value, stores, report.about(f"repository {name}"))
         if repository is not None:
             parsed[repository.name] = repository
     return parsed
 
 
-def _parse_repository(name: str, values: Any, specs: _Specs, report: Report) -> Repository | None:
+def _parse_repository(name: str, values: Any, stores: Mapping[str, Spec], report: Report) -> Repository | None:
     if not isinstance(values, Mapping):
         report.add(f"must be a mapping with a type, and is {what(values)}")
         return None
     before = report.count
     common = {"type": {"type": "str", "required": True}}
-    options = _check_by_kind(values, "type", specs.stores, common, report)
+    options = _check_by_kind(values, "type", stores, common, report)
     if report.count > before:
         return None
     return Repository(name, options.pop("type"), options)
@@ -155,6 +175,7 @@ def _check_by_kind(
 ) -> dict[str, Any]:
     """Check a mapping whose further keys depend on what kind of engine or repository its key `key` names."""
     kind = values.get(key)
+    notes = dict.fromkeys(_PER_RUN if key == "engine" else (), "; it is said for one run and not declared")
     of_kinds: dict[str, list[str]] = {}
     for name, spec in specs.items():
         for option, details in spec.options.items():
@@ -163,20 +184,22 @@ def _check_by_kind(
     if isinstance(kind, str) and kind in specs:
         spec = specs[kind]
         constraints = {each.name: getattr(spec, each.name) for each in fields(Spec) if each.name != "options"}
-        notes = {
-            option: f" for {key} {kind}; it belongs to {', '.join(sorted(kinds))}"
-            for option, kinds in of_kinds.items()
-            if kind not in kinds
-        }
+        for option, kinds in of_kinds.items():
+            if kind not in kinds:
+                notes[option] = f" for {key} {kind}; it belongs to {', '.join(sorted(kinds))}"
         return check(values, Spec({**spec.options, **common}, **constraints), report, notes)
     if isinstance(kind, str):
         report.key(key).add(f"there is no such {key}{suggestion(kind, specs, 'there are')}")
     # Its options cannot be judged; only keys that belong to no kind at all are certainly wrong.
-    return check(values, Spec({**{option: {"type": "raw"} for option in of_kinds}, **common}), report)
+    return check(values, Spec({**{option: {"type": "raw"} for option in of_kinds}, **common}), report, notes)
 
 
 def _parse_components(
-    values: Any, repositories: Mapping[str, Repository], declared: frozenset[str], specs: _Specs, lines: list[str]
+    values: Any,
+    repositories: Mapping[str, Repository],
+    declared: frozenset[str],
+    engines: Mapping[str, _Engine],
+    lines: list[str],
 ) -> list[Component]:
     report = Report(lines, COMPONENTS)
     if not isinstance(values, (list, tuple)):
@@ -196,7 +219,7 @@ def _parse_components(
             if name in seen:
                 place.key("name").add(f"declared twice, as {COMPONENTS}[{seen[name]}] and [{number}]")
             seen.setdefault(str(name), number)
-        component = _parse_component(value, repositories, declared, specs, place)
+        component = _parse_component(value, repositories, declared, engines, place)
         if component is not None:
             parsed.append(component)
     return parsed
@@ -206,15 +229,12 @@ def _parse_component(
     values: Mapping[Any, Any],
     repositories: Mapping[str, Repository],
     declared: frozenset[str],
-    specs: _Specs,
+    engines: Mapping[str, _Engine],
     report: Report,
 ) -> Component | None:
     before = report.count
-    encryption = {each.name: getattr(specs.encryption, each.name) for each in fields(Spec)}
-    common = {**_COMPONENT, "encryption": {"type": "dict", **encryption}}
-    given = _check_by_kind(
-        values, "engine", {name: spec.declared for name, spec in specs.engines.items()}, common, report
-    )
+    specs = {name: engine.declared for name, engine in engines.items()}
+    given = _check_by_kind(values, "engine", specs, _COMPONENT, report)
     names = given.get("repositories", [])
     for number, name in enumerate(names):
         place = report.key("repositories").index(number)
@@ -224,15 +244,12 @@ def _parse_component(
             place.add("names a repository that stands before it already")
     if report.count > before or any(name not in repositories for name in names):
         return None
-    engine = specs.engines[given["engine"]]
-    component = _resolve(given, tuple(repositories[name] for name in names), engine, frozenset(common))
+    component = _resolve(given, tuple(repositories[name] for name in names), engines[given["engine"]])
     _check_policy(component, report)
     return component
 
 
-def _resolve(
-    given: Mapping[str, Any], repositories: tuple[Repository, ...], engine: EngineSpec, common: frozenset[str]
-) -> Component:
+def _resolve(given: Mapping[str, Any], repositories: tuple[Repository, ...], engine: _Engine) -> Component:
     """Fill in the defaults of what was checked."""
     verification = given.get("verification", {})
     schedule = given.get("schedule", _DEFAULT_SCHEDULE)
@@ -242,20 +259,15 @@ def _resolve(
         repositories=repositories,
         schedule=schedule,
         retention=_resolve_retention(given.get("retention", {})),
-        rpo=given.get("rpo", _default_rpo(schedule)),
-        rto=given.get("rto", _DEFAULT_RTO),
+        rpo=parse_duration(given["rpo"]) if "rpo" in given else _default_rpo(schedule),
+        rto=parse_duration(given.get("rto", _DEFAULT_RTO)),
         verification_level=verification.get("level", _DEFAULT_LEVEL),
         verification_schedule=verification.get("schedule", _DEFAULT_VERIFICATION_SCHEDULE),
         drill=given.get("drill", NEVER),
-        services=tuple(given.get("services", ())),
-        set=given.get("set"),
         tags=tuple(given.get("tags", ())),
-        max_age=given.get("max_age"),
-        run_as=given.get("run_as"),
-        size_anomaly=given.get("size_anomaly"),
-        encryption=given.get("encryption"),
-        options={key: value for key, value in given.items() if key not in common},
-        engine_spec=engine,
+        set=given.get("set"),
+        options={key: value for key, value in given.items() if key not in _COMPONENT},
+        module_options=engine.module_options,
     )
 
 
@@ -286,6 +298,3 @@ def _check_policy(component: Component, report: Report) -> None:
         report.key("rpo").add(
             f"is shorter than the {format_duration(interval)} between two backups of its schedule, so it cannot be met"
         )
-    anomaly = component.size_anomaly or {}
-    if not 0 <= anomaly.get("below", 0) <= 1 <= anomaly.get("above", 1):
-        report.key("size_anomaly").add("below must be from 0 to 1 and above at least 1 (factors of the median size)")

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Callable
 
 from .._durations import parse_duration, parse_period, parse_size
 from .._errors import InvalidOption
+from .._spec import Spec
 from ._report import Report, suggestion
 from ._schedules import NEVER, check_schedule
 
@@ -27,51 +27,6 @@ NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9._-]{0,62}"
 
 _TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
 _FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Options and the constraints between them, as `AnsibleModule` takes them."""
-
-    options: Mapping[str, Mapping[str, Any]]
-    mutually_exclusive: Sequence[Sequence[str]] = ()
-    required_together: Sequence[Sequence[str]] = ()
-    required_one_of: Sequence[Sequence[str]] = ()
-    required_if: Sequence[Sequence[Any]] = ()
-    required_by: Mapping[str, Collection[str]] = field(default_factory=dict)
-
-    @classmethod
-    def of_option(cls, option: Mapping[str, Any]) -> Spec:
-        """The spec of a mapping's suboptions."""
-        constraints = {key: option[key] for key in _CONSTRAINTS if option.get(key)}
-        return cls(option["options"], **constraints)
-
-
-_CONSTRAINTS = ("mutually_exclusive", "required_together", "required_one_of", "required_if", "required_by")
-
-
-@dataclass(frozen=True)
-class EngineSpec:
-    """An engine's options by the verbs that take them: `OPTIONS`, `BACKUP_OPTIONS` and `RESTORE_OPTIONS` of an engine.
-
-    `constraints` are those of `Spec`, by name, over all of the options together.
-    """
-
-    shared: Mapping[str, Mapping[str, Any]]
-    backup: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    restore: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    constraints: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def declared(self) -> Spec:
-        """What may stand in a component. What a restore requires may also be said when there is one."""
-        restore = {name: {**option, "required": False} for name, option in self.restore.items()}
-        return Spec({**restore, **self.backup, **self.shared}, **self.constraints)
-
-    def names(self, verb: str) -> frozenset[str]:
-        """The options that a verb takes."""
-        own = {"backup": self.backup, "restore": self.restore}.get(verb, {})
-        return frozenset((*self.shared, *own))
 
 
 def check(
@@ -123,9 +78,9 @@ def check_value(value: Any, option: Mapping[str, Any], report: Report) -> Any:
         raise TypeError("a callable type cannot be checked on the controller")
     if kind == "list":
         return _check_list(value, option, report)
-    checked = _KINDS[kind](value)
+    checked = KINDS[kind](value)
     if kind == "dict" and option.get("options") is not None:
-        return check(checked, Spec.of_option(option), report)
+        return check(checked, Spec.below(option), report)
     if checked == "" and option.get("required"):
         raise InvalidOption("must not be empty")
     choices = option.get("choices")
@@ -142,8 +97,7 @@ def _check_list(value: Any, option: Mapping[str, Any], report: Report) -> list[A
         raise InvalidOption(f"must be a list, and is {what(value)}")
     if not value and option.get("default") != []:
         raise InvalidOption("is an empty list; leave the key out or name at least one")
-    element = {key: item for key, item in option.items() if key in ("options", "choices", *_CONSTRAINTS)}
-    element["type"] = option.get("elements", "raw")
+    element = {**option, "type": option.get("elements", "raw"), "required": False}
     checked = []
     for number, item in enumerate(value):
         place = report.index(number)
@@ -257,11 +211,16 @@ def _size(value: Any) -> Any:
     return value
 
 
-def _duration(value: Any) -> datetime.timedelta:
+def _duration(value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise InvalidOption("is a number without a unit; write for example 24h or 30m")
-    duration = parse_duration(_string(value))
-    if not duration:
+    parse_duration(_string(value))
+    return str(value)
+
+
+def _positive_duration(value: Any) -> str:
+    duration = _duration(value)
+    if not parse_duration(duration):
         raise InvalidOption("must be longer than nothing")
     return duration
 
@@ -280,7 +239,7 @@ def _schedule(value: Any) -> str:
     return check_schedule(_string(value))
 
 
-_KINDS: dict[str, Callable[[Any], Any]] = {
+KINDS: dict[str, Callable[[Any], Any]] = {
     "str": _string,
     "path": _path,
     "bool": _boolean,
@@ -293,6 +252,8 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "unit": _unit,
     "duration": _duration,
+    "positive_duration": _positive_duration,
     "period": _period,
     "schedule": _schedule,
 }
+"""What can be checked, beside `list`."""
