@@ -9,6 +9,7 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -17,7 +18,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, Callable
 
 from ._errors import InvalidOption, MissingDependency, ToolFailed, redact
 
@@ -28,6 +29,7 @@ PIPE_SIZE = 1024 * 1024
 """Bytes asked for each pipe (the kernel's unprivileged maximum): fewer wake-ups per byte."""
 
 F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ exists only from Python 3.10 on
+PR_SET_PDEATHSIG = 1
 TERMINATION_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -92,6 +94,7 @@ class Process:
         run_as: drop to this account.
         stdin, stdout: as in `subprocess.Popen`.
         secrets: strings to take out of the tool's words.
+        dies_with_us: end the tool when the thread that started it ends in whatever way, SIGKILL included.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Process:
         cwd: str | None = None,
         pass_fds: Sequence[int] = (),
         secrets: Iterable[str | None] = (),
+        dies_with_us: bool = False,
     ) -> None:
         self.argv = list(argv)
         self.name = os.path.basename(self.argv[0])
@@ -121,7 +125,9 @@ class Process:
             env=clean_environment(env, run_as),
             cwd=cwd or ("/" if run_as is not None else None),
             pass_fds=tuple(pass_fds),
-            start_new_session=True,  # so that the whole group can be ended, and a terminal's ^C reaches only us
+            # A group of its own either way, so that all of it can be ended and a terminal's ^C reaches only us.
+            start_new_session=not dies_with_us,
+            preexec_fn=_die_with(os.getpid()) if dies_with_us else None,
             **identity,
         )
         for pipe in (self.popen.stdin, self.popen.stdout):
@@ -180,6 +186,23 @@ class Process:
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, number)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What a child does between fork and exec to end with us.
+
+    The kernel sends it TERM when we die. It stays in our session, in a group of its own: when we die while the group
+    is stopped (SIGSTOP), the kernel also sends HUP and CONT to all of the group, so no stopped tool is left for ever.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def prepare() -> None:
+        os.setpgid(0, 0)
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # we died in between
+            os._exit(1)
+
+    return prepare
 
 
 def _widen(fd: int) -> None:
