@@ -66,7 +66,7 @@ class Component:
     tags: tuple[str, ...]
     set: str | None
     options: Mapping[str, Any] = field(repr=False)
-    module_options: Mapping[str, Collection[str]] = field(repr=False)
+    module_options: Mapping[str, frozenset[str]] = field(repr=False)
 
     def module(self, verb: str) -> str:
         """The short name of the module that does a verb: `postgresql_backup`, `backup_verify`."""
