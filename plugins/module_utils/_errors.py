@@ -176,6 +176,12 @@ class Corrupted(HoldfastError):
     code = "corrupted"
 
 
+class SourceChanged(HoldfastError):
+    """A file was no longer the same when it was read again."""
+
+    code = "source_changed"
+
+
 class NotProved(HoldfastError):
     """A restore ran, and what it brought back differs from the fingerprint."""
 

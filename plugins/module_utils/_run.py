@@ -205,6 +205,7 @@ def backup_result(outcome: BackupResult) -> dict[str, Any]:
         "rights": {name: dict(rights) for name, rights in outcome.rights.items()},
         "repositories": outcome.committed,
         "missing": {name: str(error) for name, error in outcome.missing.items()},
+        "details": outcome.details,
         "warnings": outcome.warnings,
         "diff": _diff_of(outcome.plan.summary, outcome.changed),
     }
@@ -216,14 +217,15 @@ def backup_result(outcome: BackupResult) -> dict[str, Any]:
 def _speed(outcome: BackupResult) -> dict[str, Any]:
     assert outcome.backup is not None
     seconds = outcome.total_seconds
-    source, stored = outcome.backup.source_size, outcome.backup.size + outcome.blob_bytes_sent
+    source = outcome.backup.source_size + int(outcome.backup.references.get("source_size", 0))
+    stored = outcome.backup.size + outcome.blob_bytes_sent
     return {
         "seconds": round(seconds, 3),
         "seconds_by_stage": {stage: round(value, 3) for stage, value in outcome.seconds.items()},
         "bytes": source,
         "stored_bytes": stored,
-        "ratio": round(source / stored, 2) if stored else None,
-        "mb_per_s": round(source / seconds / 1e6, 1) if seconds else None,
+        "ratio": round(outcome.bytes_read / stored, 2) if stored else None,
+        "mb_per_s": round(outcome.bytes_read / seconds / 1e6, 1) if seconds else None,
     }
 
 

@@ -15,6 +15,7 @@ import abc
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from .._manifest import Artefact, Backup
@@ -49,7 +50,12 @@ class Blobs(Protocol):
         """Whether every repository in use holds it, so that it need not be sent."""
 
     def store(self, name: str, source: Source, size: int, *, compressed: bool) -> None:
-        """Send it to the repositories that lack it. `size` is of the content."""
+        """Send it to the repositories that lack it, and refer to it. `size` is of the content.
+
+        Raises:
+            SourceChanged: the content is not the one that was named; nothing is stored. A source should raise it
+                itself: only an unencoded blob's checksum is that of its content.
+        """
 
     def use(self, name: str) -> None:
         """This backup refers to it."""
@@ -66,14 +72,17 @@ class BackupRun(Protocol):
     def store(self, stream: Stream) -> Artefact:
         """Store a stream in all repositories; one at a time."""
 
-    def snapshot_taken(self) -> None:
-        """The data is of this moment (the age of a backup counts from it)."""
+    def snapshot_taken(self, at: datetime | None = None) -> None:
+        """The data is of this moment, or of `at` (the age of a backup counts from it)."""
 
     def fingerprint(self, level: str, document: Mapping[str, Any]) -> None:
         """Keep what the data looked like, to prove a restore by."""
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Clear facts for the manifest: versions and the like, never contents or secrets."""
+
+    def report(self, details: Mapping[str, Any]) -> None:
+        """For the user's eyes only, in the module's result: may name contents, and never gets into a repository."""
 
     def by_hand(self, lines: Iterable[str]) -> None:
         """Shell lines that restore this without holdfast, after the artefacts were decoded."""
@@ -116,6 +125,7 @@ class BackupPlan:
 
     Attributes:
         expected_bytes: of the source, uncompressed; 0 when unknown.
+        unsent_bytes: the part of them that no earlier backup has stored, when the engine knows it.
         summary: lines for `--diff`.
         identity: the options that make two backups "the same" for `max_age`.
     """
@@ -124,6 +134,7 @@ class BackupPlan:
     summary: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unsent_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from .._engines._interface import BackupPlan, Engine, Place
+from .._engines._interface import BackupPlan, Blobs, Engine, Place
 from .._errors import Corrupted, Degraded, HoldfastError
 from .._locks import host_lock, private_directory
 from .._manifest import (
@@ -87,6 +87,8 @@ class BackupResult:
     missing: dict[str, HoldfastError] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     blob_bytes_sent: int = 0
+    bytes_read: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     rights: dict[str, Mapping[str, bool | None]] = field(default_factory=dict)
 
@@ -151,7 +153,10 @@ def _young_enough(repositories: Sequence[Repository], digest: str, max_age: floa
 
 
 def expected_stored_bytes(settings: BackupSettings, plan: BackupPlan) -> int:
-    """Room that a preflight asks for: the last backup's size and a margin, or a share of the source."""
+    """Room that a preflight asks for: what the engine knows to be new, the last backup's size and a margin, or a
+    share of the source."""
+    if plan.unsent_bytes is not None:
+        return int(plan.unsent_bytes * MARGIN)
     sizes = previous_sizes(settings.state_dir, settings.component)
     if sizes:
         return int(sizes[-1] * MARGIN)
@@ -213,10 +218,20 @@ class _Run:
         self._by_hand: list[str] = []
         self._warnings: list[str] = list(plan.warnings)
         self._snapshot: datetime = self.started
+        self._details: dict[str, Any] = {}
+        self._bytes_read = 0
         self._fingerprint = "none"
         self._fanout = FanOut(repositories)
-        self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, progress.add)
-        self.blobs = BlobStore(self.id, self._fanout, self._writer, component_directory(settings), settings.encryption)
+        self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, self._count)
+        self._blob_store = BlobStore(
+            self.id,
+            self._fanout,
+            self._writer,
+            component_directory(settings),
+            settings.compression,
+            settings.encryption,
+        )
+        self.blobs: Blobs = self._blob_store
 
     # What the engine sees.
 
@@ -225,8 +240,8 @@ class _Run:
         self._artefacts.append(artefact)
         return artefact
 
-    def snapshot_taken(self) -> None:
-        self._snapshot = utc_now()
+    def snapshot_taken(self, at: datetime | None = None) -> None:
+        self._snapshot = at or utc_now()
 
     def fingerprint(self, level: str, document: Mapping[str, Any]) -> None:
         data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")
@@ -235,6 +250,9 @@ class _Run:
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         self._facts.update(facts)
+
+    def report(self, details: Mapping[str, Any]) -> None:
+        self._details.update(details)
 
     def by_hand(self, lines: Iterable[str]) -> None:
         self._by_hand += lines
@@ -249,12 +267,16 @@ class _Run:
 
     # What the operation does.
 
+    def _count(self, size: int) -> None:
+        self._bytes_read += size
+        self.progress.add(size)
+
     def execute(self) -> BackupResult:
         try:
             self._open_repositories()
             self.progress.stage("dump", self._plan.expected_bytes or None)
             self._engine.backup(self)
-            self.blobs.finish()
+            self._blob_store.finish()
             self.progress.stage("commit")
             self._fanout.drain()
             self._confirm()
@@ -297,7 +319,7 @@ class _Run:
                             f"{leg.repository.name} lists {found.get(key, 'no')} bytes of {key}; {size} were sent.",
                             stage="commit",
                         )
-                self.blobs.confirm(leg)
+                self._blob_store.confirm(leg)
                 leg.repository.put(self._prefix + "SHA256SUMS", sums, hashlib.sha256(sums).digest())
             except HoldfastError as error:
                 leg.fail(error)
@@ -327,7 +349,7 @@ class _Run:
         committed = []
         for leg in self._fanout.healthy():
             try:
-                document = self.blobs.complete(leg, manifest).to_json()
+                document = self._blob_store.complete(leg, manifest).to_json()
                 leg.repository.put(manifest_key(self.id), document, hashlib.sha256(document).digest())
                 committed.append(leg)
             except HoldfastError as error:
@@ -341,7 +363,7 @@ class _Run:
         for leg in self._fanout.legs:
             try:
                 keys = [item.key for item in leg.repository.list(self._prefix)]
-                leg.repository.delete([*keys, *self.blobs.stored_keys(leg), RUNNING + self.id])
+                leg.repository.delete([*keys, *self._blob_store.stored_keys(leg), RUNNING + self.id])
             except HoldfastError:
                 left.append(leg.repository.name)
         if not left:
@@ -355,11 +377,13 @@ class _Run:
             True,
             f"{manifest.id} is committed in {', '.join(names)}.",
             self._plan,
-            self.blobs.complete(committed[0], manifest),
+            self._blob_store.complete(committed[0], manifest),
             names,
             missing,
             dict(self.progress.seconds),
-            self.blobs.bytes_sent,
+            self._blob_store.bytes_sent,
+            self._bytes_read,
+            self._details,
             list(manifest.warnings),
         )
         self._note(result)
@@ -371,13 +395,14 @@ class _Run:
         """Remember the size, and warn when it is far from its predecessors' median."""
         assert result.backup is not None
         state, component = self._settings.state_dir, self._settings.component
-        anomaly = size_anomaly(previous_sizes(state, component), result.backup.size)
+        size = result.backup.size + int(result.backup.references.get("size", 0))
+        anomaly = size_anomaly(previous_sizes(state, component), size)
         if anomaly:
             result.warnings.append(anomaly)
         path = _notes_path(state, component)
         private_directory(os.path.dirname(path))
         with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"id": result.backup.id, "size": result.backup.size}) + "\n")
+            stream.write(json.dumps({"id": result.backup.id, "size": size}) + "\n")
 
 
 class DegradedBackup(Degraded):

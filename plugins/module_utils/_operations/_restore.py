@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Callable
 
 from .._engines._interface import Engine, Place, Proof, RestorePlan
-from .._errors import Corrupted, HoldfastError, InvalidOption, Refused
+from .._errors import HoldfastError, InvalidOption, Refused
 from .._locks import host_lock
 from .._manifest import Artefact, Backup, utc_now
 from .._progress import Progress
@@ -24,6 +24,7 @@ from .._repositories._interface import Repository
 from .._stream._codec import Identity
 from .._stream._read import ArtefactReader
 from ._backup import scratch_directory
+from ._blobs import ReferenceTable
 from ._catalogue import select_backup
 from ._services import stopped_services
 
@@ -78,6 +79,7 @@ class Reading:
         self.progress = progress
         self.reader = ArtefactReader(repository, identity, progress.add)
         self.warnings: list[str] = []
+        self._references = ReferenceTable(self.reader, backup)
 
     def fingerprint(self) -> Mapping[str, Any] | None:
         artefact = self.backup.artefact("fingerprint")
@@ -87,7 +89,7 @@ class Reading:
         return document
 
     def read_blob(self, name: str) -> Artefact:
-        raise Corrupted(f"The blob {name} is not among the references of {self.backup.id}.")
+        return self._references.artefact(name)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

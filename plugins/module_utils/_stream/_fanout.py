@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Callable
 
-from .._errors import Degraded, HoldfastError, InternalError, Interrupted, TimedOut, Unavailable
+from .._errors import Degraded, HoldfastError, InternalError, Interrupted, SourceChanged, TimedOut, Unavailable
 from .._repositories._interface import Buffer, PartSum, Repository, Upload
 
 MEMORY_BUDGET = 80 * 1024 * 1024
@@ -41,12 +41,12 @@ TICK = 0.5
 class Part:
     """A filled buffer and its checksum, shared by the repositories that still have to store it."""
 
-    def __init__(self, number: int, buffer: bytearray, size: int, holders: int) -> None:
+    def __init__(self, number: int, buffer: bytearray, size: int, holders: int, sha256: bytes | None = None) -> None:
         self.number = number
         self.buffer = buffer
         self.size = size
         self.holders = holders
-        self._sha: bytes | None = None
+        self._sha = sha256
         self._lock = threading.Lock()
 
     @property
@@ -75,6 +75,7 @@ class _ObjectOnLeg:
         self.pending = 0
         self.closed = False
         self.broken = False
+        self.discarded = False
         self.lock = threading.Lock()
 
 
@@ -127,6 +128,21 @@ class Leg:
                 self.outstanding += 1
             self._queue.put(lambda: self._finish(target))
 
+    def discard(self, target: _ObjectOnLeg) -> None:
+        """The object shall never exist: abort it once none of its parts is in flight."""
+        with target.lock:
+            target.broken = target.discarded = True
+            idle = target.pending == 0
+        if idle and self.failure is None:
+            with self._fanout.changed:
+                self.outstanding += 1
+            self._queue.put(lambda: self._give_up(target))
+
+    def _give_up(self, target: _ObjectOnLeg) -> None:
+        if target.upload is not None:
+            target.upload.abort()
+        self._done(None, None, 0, target)
+
     def _work(self, target: _ObjectOnLeg, part: Part, whole: bool) -> None:
         error: BaseException | None = None
         try:
@@ -145,9 +161,13 @@ class Leg:
             if stored and not whole:
                 target.sums.append(part.sum())
             complete = not whole and target.closed and target.pending == 0 and not target.broken
+            abandoned = target.discarded and target.pending == 0
         if complete:
             error = self._complete(target)
-        self._done(error, part, part.size if stored else 0, target if (complete or whole) and not error else None)
+        elif abandoned and target.upload is not None:
+            target.upload.abort()
+        over = (complete or whole or abandoned) and error is None
+        self._done(error, part, part.size if stored else 0, target if over else None)
 
     def _finish(self, target: _ObjectOnLeg) -> None:
         self._done(self._complete(target), None, 0, target)
@@ -312,10 +332,14 @@ class ObjectWriter:
         fanout: where to.
         key: of the first object; the next are `<key>.001`, …
         only: names of the repositories that want this stream (None: all).
+        expected: SHA-256 (hex) that the stream must turn out to have; the object does not come to be otherwise.
     """
 
-    def __init__(self, fanout: FanOut, key: str, only: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, fanout: FanOut, key: str, only: Sequence[str] | None = None, expected: str | None = None
+    ) -> None:
         self._fanout = fanout
+        self._expected = expected
         self._key = key
         self._legs = fanout.healthy(only)
         self._targets: dict[Leg, _ObjectOnLeg] = {}
@@ -343,7 +367,11 @@ class ObjectWriter:
             view = view[take:]
 
     def close(self) -> str:
-        """Hand over the rest; returns the SHA-256 (hex) of the whole stream. Confirmation comes with `drain`."""
+        """Hand over the rest; returns the SHA-256 (hex) of the whole stream. Confirmation comes with `drain`.
+
+        Raises:
+            SourceChanged: the stream is not the expected one; call `discard`.
+        """
         if self._buffer is None:
             self._buffer = self._fanout.acquire()
             self._filled = 0
@@ -351,27 +379,32 @@ class ObjectWriter:
         return self._total.hexdigest()
 
     def discard(self) -> None:
-        """Give the buffer back; what was handed over is aborted by `FanOut.close`."""
+        """Give the buffer back and take back what was handed over of the present object."""
         if self._buffer is not None:
             self._fanout.give_back(self._buffer)
             self._buffer = None
+        for leg, target in self._targets.items():
+            leg.discard(target)
+        self._targets = {}
 
     def _dispatch(self, last: bool) -> None:
         assert self._buffer is not None
         buffer, size = self._buffer, self._filled
+        with memoryview(buffer)[:size] as view:
+            self._total.update(view)
+            if self._current is not self._total:
+                self._current.update(view)
+        if last and self._expected not in (None, self._total.hexdigest()):
+            raise SourceChanged("The content is not the same as when its checksum was taken.", stage="upload")
         self._buffer = None
-        view = memoryview(buffer)[:size]
-        self._total.update(view)
-        if self._current is not self._total:
-            self._current.update(view)
-        view.release()
         self._parts += 1
         self._object_size += size
         self.size += size
         whole = last and self._parts == 1
         key = self._key if not self.objects else f"{self._key}.{len(self.objects):03d}"
         legs = [leg for leg in self._legs if leg.failure is None]
-        part = Part(self._parts, buffer, size, len(legs))
+        # the checksum of an object's only part is known already
+        part = Part(self._parts, buffer, size, len(legs), self._current.digest() if whole else None)
         if not legs:
             self._fanout.give_back(buffer)
         for leg in legs:

@@ -52,12 +52,13 @@ class ArtefactWriter:
         self._encryption = encryption
         self._count = count
 
-    def store(self, stream: Stream, prefix: str) -> Artefact:
-        """Read a source once and hand all of it to the repositories; they confirm by `FanOut.drain`."""
+    def store(self, stream: Stream, prefix: str, only: Sequence[str] | None = None) -> Artefact:
+        """Read a source once and hand all of it to the repositories `only` (None: all); they confirm by
+        `FanOut.drain`."""
         compression = Compression("none") if stream.compressed else self._compression
         encryption = Encryption() if stream.clear else self._encryption
         name = stream.name + (".zst" if compression.method == "zstd" else "") + encryption.suffix
-        stored = self.write(stream.source, prefix + name, compression, encryption)
+        stored = self.write(stream.source, prefix + name, compression, encryption, only)
         return Artefact(
             name=name,
             kind=stream.kind,
@@ -78,10 +79,15 @@ class ArtefactWriter:
         compression: Compression,
         encryption: Encryption,
         only: Sequence[str] | None = None,
+        expected: str | None = None,
     ) -> Stored:
-        """Encode a source into the object `key` (and `key.001`, …) of the repositories `only` (None: all)."""
+        """Encode a source into the object `key` (and `key.001`, …) of the repositories `only` (None: all).
+
+        Raises:
+            SourceChanged: the stored bytes have another SHA-256 than `expected`; nothing is stored.
+        """
         counter = _Counter(source.chunks(), self._count)
-        writer = ObjectWriter(self._fanout, key, only)
+        writer = ObjectWriter(self._fanout, key, only, expected)
         try:
             encryption.encode(compression.encode(counter), writer.write)
             digest = writer.close()
