@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The declaration as this collection's modules understand it: which engine, store and verb takes which option.
+
+PRIVATE to the collection; may change without notice. Knows no Ansible.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.holdfast.ops.plugins.module_utils._arguments import backup_spec, restore_spec
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration import Component, Declaration, parse
+from ansible_collections.holdfast.ops.plugins.module_utils._engines import ENGINES
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories import REPOSITORIES
+from ansible_collections.holdfast.ops.plugins.module_utils._spec import Spec
+
+_FROM_THE_DECLARATION = frozenset({"component", "repositories", "engine", "progress_file"})
+"""Options of the modules that follow from the component, so that a single run cannot say otherwise."""
+
+
+def read_declaration(components: Any, repositories: Any) -> Declaration:
+    """Check both variables and resolve them.
+
+    Raises:
+        InvalidDeclaration: with every problem, a line each, and no value.
+    """
+    return parse(
+        components,
+        repositories,
+        engine_specs={name: _verbs(engine) for name, engine in ENGINES.items()},
+        repository_specs={
+            name: Spec({"prefix": {"type": "str"}, **store.OPTIONS}) for name, store in REPOSITORIES.items()
+        },
+    )
+
+
+def _verbs(engine: Any) -> dict[str, Spec]:
+    return {"backup": backup_spec(engine), "restore": restore_spec(engine)}
+
+
+def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the module of a verb is called with: the component's options, and over them those of this run.
+
+    Raises:
+        InvalidOption: the module has no such option, or it is not for a single run to say.
+    """
+    known = component.module_options[verb]
+    for name in options:
+        if name not in known or name in _FROM_THE_DECLARATION:
+            raise InvalidOption(_unknown(name, component.module(verb), known - _FROM_THE_DECLARATION), stage="options")
+    return {**component.module_args(verb), **options}
+
+
+def _unknown(name: Any, module: str, known: frozenset[str]) -> str:
+    """A key is repeated only when it is near a valid one: it may be a value that was put in the wrong place."""
+    near = difflib.get_close_matches(str(name).lower(), known, 1)
+    if near:
+        return f"{module} has no option {name!s}, did you mean {near[0]}?"
+    return f"An option that was given for this run is none of {module}; there are: {', '.join(sorted(known))}."
