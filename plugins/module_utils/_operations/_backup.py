@@ -221,6 +221,7 @@ class _Run:
         self._details: dict[str, Any] = {}
         self._bytes_read = 0
         self._fingerprint = "none"
+        self._announced: list[Leg] = []
         self._fanout = FanOut(repositories)
         self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, self._count)
         self._blob_store = BlobStore(
@@ -302,6 +303,7 @@ class _Run:
                 report = leg.repository.probe(("write", "list"), expected)
                 self._warnings += report.warnings
                 leg.repository.put(RUNNING + self.id, note, hashlib.sha256(note).digest())
+                self._announced.append(leg)
             except HoldfastError as error:
                 leg.fail(error.at("preflight"))
         self._fanout.drain()
@@ -358,9 +360,12 @@ class _Run:
         return committed
 
     def _undo(self) -> str:
-        """Remove what an uncommitted run has stored, where the rights allow it; else prune sweeps it later."""
+        """Remove what an uncommitted run has stored, where the rights allow it; else prune sweeps it later.
+
+        Only where the announcement was ours: an id that exists already is somebody else's backup.
+        """
         left = []
-        for leg in self._fanout.legs:
+        for leg in self._announced:
             try:
                 keys = [item.key for item in leg.repository.list(self._prefix)]
                 leg.repository.delete([*keys, *self._blob_store.stored_keys(leg), RUNNING + self.id])

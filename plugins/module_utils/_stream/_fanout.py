@@ -16,7 +16,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Callable
 
 from .._errors import Degraded, HoldfastError, InternalError, Interrupted, SourceChanged, TimedOut, Unavailable
@@ -77,6 +77,7 @@ class _ObjectOnLeg:
         self.broken = False
         self.discarded = False
         self.lock = threading.Lock()
+        self.beginning = threading.Lock()
 
 
 class Leg:
@@ -173,7 +174,7 @@ class Leg:
         self._done(self._complete(target), None, 0, target)
 
     def _store_part(self, target: _ObjectOnLeg, part: Part) -> None:
-        with target.lock:
+        with target.beginning:  # not `lock`: a store that hangs here must not block those who only count
             if target.upload is None:
                 target.upload = self.repository.begin(target.key)
             upload = target.upload
@@ -218,6 +219,26 @@ class Leg:
                     error = InternalError(f"{type(error).__name__}: {error}")
                 self.failure = error.at("upload")
             self._fanout.changed.notify_all()
+        self._drop_queued()
+
+    def _drop_queued(self) -> None:
+        """Give back the parts that wait for this repository: its threads may all hang in the store."""
+        stop = False
+        while True:
+            try:
+                task = self._queue.get_nowait()
+            except Empty:
+                break
+            if task is None:
+                stop = True
+            else:
+                task()  # sees the failure, stores nothing, releases its part
+        if stop:
+            self._end_threads()
+
+    def _end_threads(self) -> None:
+        for _thread in self._threads:
+            self._queue.put(None)
 
     def stalled(self) -> bool:
         idle = time.monotonic() - self.last_progress
@@ -225,8 +246,7 @@ class Leg:
 
     def shut_down(self, abort: bool) -> None:
         """End the threads; abort what was not completed. A stalled repository is waited for only briefly."""
-        for _thread in self._threads:
-            self._queue.put(None)
+        self._end_threads()
         deadline = time.monotonic() + (ABORT_GRACE if self.failure is not None else 3600)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -251,7 +271,7 @@ class FanOut:
         self.changed = threading.Condition()
         self.stopping = threading.Event()
         self.legs = [Leg(repository, self) for repository in repositories]
-        self._spare = max(MIN_BUFFERS, memory // self.part_size)
+        self._buffers = self._spare = max(MIN_BUFFERS, memory // self.part_size)
         self._free: list[bytearray] = []
 
     def acquire(self) -> bytearray:
@@ -305,6 +325,8 @@ class FanOut:
                         hint="Look at the store and the network; stall_timeout bounds the wait.",
                     )
                 )
+                # The parts that hang in its threads are lost until its sockets time out: the others need some to go on.
+                self._spare += max(0, MIN_BUFFERS - (self._buffers - leg.outstanding))
 
     def _raise_if_all_failed(self) -> None:
         failures = [leg.failure for leg in self.legs if leg.failure is not None]
