@@ -36,7 +36,7 @@ from ._interface import RIGHTS, Buffer, PartSum, ProbeReport, Repository, Stored
 from ._s3_client import Body, connect
 from ._s3_errors import Place, code_of, library_errors, status_of, translate, was_retried
 from ._s3_options import OPTIONS, check, credentials, is_aws, part_size, with_defaults
-from ._s3_probe import PROBE, PROBE_KEY, Facts, b64, find_facts, honours_if_match
+from ._s3_probe import NO_KEY, PROBE, PROBE_KEY, Facts, b64, find_facts, honours_if_match
 
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 _CONFLICT_WAITS = (0.2, 0.5, 1.0, 2.0)
@@ -146,7 +146,7 @@ class S3Repository(Repository):
             self._prove_read(checks)
             proved["read"] = True
         if write and "delete" in rights:
-            self.delete([PROBE_KEY])
+            self.delete([NO_KEY])
             proved["delete"] = True
         return ProbeReport(proved, checks, None, tuple(warnings))
 
@@ -261,17 +261,20 @@ class S3Repository(Repository):
         for tries_left in range(self._options["retries"], -1, -1):
             try:
                 response = self._client.get_object(Bucket=self.bucket, Key=self._key(key), **arguments)
-                with contextlib.closing(response["Body"]) as body:
-                    if ranged and response["ResponseMetadata"]["HTTPStatusCode"] != 206:
-                        raise Unsupported(f"{self._place} answers a range of {key} with all of it.")
-                    data: bytes = body.read()
-                    return data
             except self._errors as error:
                 if status_of(error) == 416:  # begins at the object's end or beyond
                     return b""
-                # The client itself retries until the answer begins; what breaks off later is ours to ask again.
-                if status_of(error) or not tries_left:
-                    raise translate(error, self._place, "read", key) from error
+                raise translate(error, self._place, "read", key) from error
+            with contextlib.closing(response["Body"]) as body:
+                if ranged and "ContentRange" not in response:
+                    raise Unsupported(f"{self._place} answers a range of {key} with all of it.")
+                try:
+                    data: bytes = body.read()
+                    return data
+                except self._errors as error:
+                    # The client itself asks again until the answer begins; what breaks off later is ours to repeat.
+                    if not tries_left:
+                        raise translate(error, self._place, "read", key) from error
         raise AssertionError("unreachable")
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -143,7 +143,8 @@ def _register_signer() -> None:
 
 
 def _choose_signer(signature_version: str, **_others: Any) -> str | None:
-    return _SIGNER if signature_version == "s3v4" else None
+    """Ours instead of the ordinary one; multi-region access points and directory buckets keep theirs."""
+    return _SIGNER if signature_version in ("v4", "s3v4") else None
 
 
 def _add_content_md5(params: Mapping[str, Any], **_others: Any) -> None:

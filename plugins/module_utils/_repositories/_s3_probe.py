@@ -21,6 +21,9 @@ from ._s3_errors import Place, status_of
 PROBE_KEY = ".holdfast-probe"
 """The one object that probing may leave: eight bytes, written once and used again."""
 
+NO_KEY = f"{PROBE_KEY}-none"
+"""A key that is never there: deleting it shows the right to delete, and cannot disturb another run's probe."""
+
 PROBE = b"holdfast"
 _OTHER = b"other bytes"
 _NO_ETAG = '"00000000000000000000000000000000"'
