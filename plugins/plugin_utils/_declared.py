@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import backup_spec, restore_spec
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import Component, Declaration, parse
-from ansible_collections.holdfast.ops.plugins.module_utils._engines import ENGINES
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component, Declaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._parse import parse
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
-from ansible_collections.holdfast.ops.plugins.module_utils._repositories import REPOSITORIES
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import REPOSITORIES
 from ansible_collections.holdfast.ops.plugins.module_utils._spec import Spec
 
 _FROM_THE_DECLARATION = frozenset({"component", "repositories", "engine", "progress_file"})
