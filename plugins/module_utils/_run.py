@@ -11,6 +11,7 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import traceback
@@ -26,8 +27,9 @@ from ._manifest import Artefact, Backup, parse_time, safe_name
 from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
 from ._operations._restore import RestoreResult, RestoreSettings, restore
 from ._progress import Progress
-from ._repositories import open_repository
+from ._report import BackupReport
 from ._repositories._interface import Repository
+from ._repositories._registry import open_repository
 from ._stream._codec import Compression, Encryption, Identity
 
 Params = Mapping[str, Any]
@@ -190,9 +192,22 @@ def run_backup(module: Module, engine_class: type[Engine]) -> None:
         if not module.check_mode:
             private_directory(params["state_dir"])
         with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
-            return backup_result(backup(engine, stores, settings, progress(module)))
+            if module.check_mode:
+                return backup_result(backup(engine, stores, settings, progress(module)))
+            report = BackupReport(params, engine_class.name, objectives(params), module.warn)
+            attempt = functools.partial(backup, engine, stores, settings, progress(module), started=report.started)
+            return backup_result(report.run(attempt))
 
     guarded(module, work)
+
+
+def objectives(params: Params) -> dict[str, float | None]:
+    """What was declared to be met, in seconds, as metrics publish it."""
+    return {
+        "rpo_seconds": _seconds(params, "rpo"),
+        "rto_seconds": _seconds(params, "rto"),
+        "max_duration_seconds": _seconds(params, "max_runtime"),
+    }
 
 
 def backup_result(outcome: BackupResult) -> dict[str, Any]:

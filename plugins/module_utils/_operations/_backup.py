@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,6 +91,7 @@ class BackupResult:
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     rights: dict[str, Mapping[str, bool | None]] = field(default_factory=dict)
+    free_bytes: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def total_seconds(self) -> float:
@@ -104,10 +105,12 @@ def backup(
     progress: Progress,
     *,
     locked: bool = False,
+    started: Callable[[], None] = lambda: None,
 ) -> BackupResult:
     """Back a component up.
 
     Args:
+        started: told when it is certain that a backup will be attempted, with the lock held.
         locked: the caller holds the component's lock already (a safety backup within a restore).
 
     Raises:
@@ -133,6 +136,7 @@ def backup(
         young = _young_enough(repositories, digest, settings.max_age)  # somebody may have made it while we waited
         if young is not None:
             return BackupResult(False, f"{young.text} is younger than max_age in every repository.", plan)
+        started()
         run = _Run(engine, repositories, settings, progress, plan, digest)
         return run.execute()
 
@@ -222,6 +226,7 @@ class _Run:
         self._bytes_read = 0
         self._fingerprint = "none"
         self._announced: list[Leg] = []
+        self._free: dict[str, int | None] = {}
         self._fanout = FanOut(repositories)
         self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, self._count)
         self._blob_store = BlobStore(
@@ -302,6 +307,7 @@ class _Run:
             try:
                 report = leg.repository.probe(("write", "list"), expected)
                 self._warnings += report.warnings
+                self._free[leg.repository.name] = report.free_bytes
                 leg.repository.put(RUNNING + self.id, note, hashlib.sha256(note).digest())
                 self._announced.append(leg)
             except HoldfastError as error:
@@ -310,7 +316,7 @@ class _Run:
 
     def _confirm(self) -> None:
         """The size of every object as the store lists it; a repository that shows less is dropped."""
-        sums = "".join(f"{a.sha256}  {a.name}\n" for a in self._artefacts).encode()
+        sums = sha256sums(self._artefacts)
         wanted = {part.key: part.size for artefact in self._artefacts for part in artefact.objects}
         for leg in self._fanout.healthy():
             try:
@@ -390,6 +396,7 @@ class _Run:
             self._bytes_read,
             self._details,
             list(manifest.warnings),
+            free_bytes=self._free,
         )
         self._note(result)
         if missing:
@@ -408,6 +415,12 @@ class _Run:
         private_directory(os.path.dirname(path))
         with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"id": result.backup.id, "size": size}) + "\n")
+
+
+def sha256sums(artefacts: Sequence[Artefact]) -> bytes:
+    """The `SHA256SUMS` file beside the artefacts, in the form of `sha256sum -c`, an object a line."""
+    lines = (f"{part.sha256}  {os.path.basename(part.key)}\n" for one in artefacts for part in one.objects)
+    return "".join(lines).encode()
 
 
 class DegradedBackup(Degraded):
