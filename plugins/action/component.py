@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import Component, Declaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component, Declaration
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, InvalidOption
 from ansible_collections.holdfast.ops.plugins.plugin_utils._action import HostAction
 from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import arguments, read_declaration

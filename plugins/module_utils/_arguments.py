@@ -15,7 +15,7 @@ from typing import Any
 
 from ._engines._interface import Engine
 from ._manifest import LEVELS
-from ._repositories import REPOSITORIES
+from ._repositories._registry import REPOSITORIES
 from ._spec import Spec
 
 Options = Mapping[str, Any]

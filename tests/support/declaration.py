@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import Declaration, parse
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Declaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._parse import parse
 from ansible_collections.holdfast.ops.plugins.module_utils._spec import Spec
 
 COMMON: dict[str, Any] = {

@@ -9,7 +9,9 @@ from datetime import timedelta
 
 import pytest
 import yaml
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import Component, InvalidDeclaration, parse
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._parse import parse
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
 from ansible_collections.holdfast.ops.plugins.module_utils._spec import Spec
 from ansible_collections.holdfast.ops.tests.support.declaration import (
@@ -260,14 +262,15 @@ def test_an_option_spelled_like_a_key_of_every_component_is_a_defect_of_its_engi
 def test_every_engine_and_store_of_the_collection_can_be_declared() -> None:
     """No option of theirs is spelled like a key of the declaration or is of a kind that cannot be checked here."""
     from ansible_collections.holdfast.ops.plugins.module_utils import _arguments as arguments
-    from ansible_collections.holdfast.ops.plugins.module_utils import _engines, _repositories
     from ansible_collections.holdfast.ops.plugins.module_utils._declaration import _spec as checker
+    from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
+    from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import REPOSITORIES
 
     engine_specs = {
         name: {"backup": arguments.backup_spec(engine), "restore": arguments.restore_spec(engine)}
-        for name, engine in _engines.ENGINES.items()
+        for name, engine in ENGINES.items()
     }
-    repository_specs = {kind: Spec(store.OPTIONS) for kind, store in _repositories.REPOSITORIES.items()}
+    repository_specs = {kind: Spec(store.OPTIONS) for kind, store in REPOSITORIES.items()}
     assert engine_specs
     assert repository_specs
     with pytest.raises(InvalidDeclaration, match="declare at least one component"):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import InvalidDeclaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.tests.support.declaration import parsed, with_keys
 
 

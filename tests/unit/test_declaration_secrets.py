@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration import InvalidDeclaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.tests.support.declaration import FULL, read
 from hypothesis import given
 from hypothesis import strategies as st

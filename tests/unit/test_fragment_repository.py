@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ansible_collections.holdfast.ops.plugins.doc_fragments.repository import ModuleDocFragment
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import REPOSITORY
-from ansible_collections.holdfast.ops.plugins.module_utils._repositories import REPOSITORIES
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import REPOSITORIES
 
 COMPARED = ("type", "elements", "required", "choices", "default")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption, MissingDependency
-from ansible_collections.holdfast.ops.plugins.module_utils._repositories import open_repository
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import open_repository
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3 import S3Repository
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3_client import SEND_CHUNK, Body, connect
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3_options import (

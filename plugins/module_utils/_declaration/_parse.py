@@ -4,6 +4,11 @@
 """From the two variables of a user to a `Declaration`, or to all of its problems at once.
 
 PRIVATE to the collection; may change without notice.
+
+`holdfast_components` and `holdfast_repositories` are checked as a whole before any connection. Every problem is
+collected and all are raised together, one line each, naming component and key. A value is never repeated, because it
+may be a secret that stands in the wrong place; names of components and repositories are, once they are known to be
+names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,0 @@
-# Copyright (c) 2026, the holdfast.ops authors
-# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-"""How bytes move: source, compression, encryption, checksum, fan-out; and the way back.
-
-PRIVATE to the collection; may change without notice.
-"""
