@@ -58,9 +58,9 @@ def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
         with _signals(_seconds(module.params, "max_runtime")):
             result = work()
     except DegradedBackup as error:
-        result = {**backup_result(error.result_of_run), "changed": True, **error.result()}
-        _warn(module, error.result_of_run.warnings)
-        module.fail_json(msg=str(error), **result)
+        result = {**backup_result(error.result_of_run), **error.result()}
+        _warn(module, result.pop("warnings"))
+        module.fail_json(**{**result, "msg": str(error)})
     except HoldfastError as error:
         module.fail_json(msg=str(error), changed=False, **error.result())
     except Exception as error:
@@ -230,7 +230,8 @@ def backup_result(outcome: BackupResult) -> dict[str, Any]:
 
 
 def _speed(outcome: BackupResult) -> dict[str, Any]:
-    assert outcome.backup is not None
+    if outcome.backup is None:
+        raise AssertionError("outcome.backup is None")
     seconds = outcome.total_seconds
     source = outcome.backup.source_size + int(outcome.backup.references.get("source_size", 0))
     stored = outcome.backup.size + outcome.blob_bytes_sent
