@@ -36,7 +36,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 class DatabaseFactory(Protocol):
     """Makes an empty database of a unique name; it is dropped, with roles named after it, when the test ends."""
 
-    def __call__(self, server: EmbeddedPostgres, name: str | None = None) -> str: ...
+    def __call__(self, server: EmbeddedPostgres, name: str | None = None) -> str:
+        """The name of the new database on that server."""
 
 
 @pytest.fixture(scope="session", autouse=True)

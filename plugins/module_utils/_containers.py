@@ -121,7 +121,8 @@ class Container:
                 with contextlib.suppress(BrokenPipeError):  # its exit code says why it stopped reading
                     process.popen.stdin.write(input_bytes)
                     process.popen.stdin.close()
-            assert process.popen.stdout is not None
+            if process.popen.stdout is None:
+                raise AssertionError("process.popen.stdout is None")
             out = process.popen.stdout.read()
             code = process.wait()
             if check and code != 0:

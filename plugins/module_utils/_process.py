@@ -138,7 +138,8 @@ class Process:
 
     def _read_stderr(self) -> None:
         pipe = self.popen.stderr
-        assert pipe is not None
+        if pipe is None:
+            raise AssertionError("pipe is None")
         while True:
             chunk = os.read(pipe.fileno(), 4096)
             if not chunk:
@@ -246,7 +247,8 @@ def run(
         if input_bytes is not None:
             feeder = threading.Thread(target=_feed, args=(process, input_bytes), daemon=True)
             feeder.start()
-        assert process.popen.stdout is not None
+        if process.popen.stdout is None:
+            raise AssertionError("process.popen.stdout is None")
         try:
             out = process.popen.stdout.read()
         except ValueError:  # closed under us by the timer
@@ -268,7 +270,8 @@ def run(
 def _feed(process: Process, data: bytes) -> None:
     """Write a tool's stdin and close it; a tool that stops reading says why by its exit code."""
     pipe = process.popen.stdin
-    assert pipe is not None
+    if pipe is None:
+        raise AssertionError("pipe is None")
     with contextlib.suppress(BrokenPipeError):
         pipe.write(data)
     with contextlib.suppress(BrokenPipeError):

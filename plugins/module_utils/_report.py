@@ -68,7 +68,8 @@ class BackupReport:
     def _ended(self, result: BackupResult, outcome: str, error: HoldfastError | None) -> None:
         seconds = time.time() - self._started
         made = result.backup
-        assert made is not None
+        if made is None:
+            raise AssertionError("made is None")
         states = [_metrics.RepositoryState(name, True, result.free_bytes.get(name)) for name in result.committed]
         states += [_metrics.RepositoryState(name, False) for name in result.missing]
         self._tell(

@@ -11,7 +11,7 @@ module: component
 short_description: Run a verb for a declared component
 version_added: 1.0.0
 author:
-  - the holdfast.ops authors
+  - holdfast.ops authors (@holdfast)
 description:
   - Reads C(holdfast_components) and C(holdfast_repositories) from the host's variables, checks the whole declaration
     on the controller, and only then runs the module of the verb on the host, such as

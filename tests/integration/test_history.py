@@ -111,7 +111,7 @@ def test_a_role_that_may_only_insert_is_enough_once_the_table_stands(
 def test_two_first_runs_at_once_make_one_table(pg18: EmbeddedPostgres, database: DatabaseFactory) -> None:
     name = database(pg18)
     said: list[str | None] = []
-    threads = [threading.Thread(target=lambda: said.append(record(options(pg18, name), GOOD))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: said.append(record(options(pg18, name), GOOD))) for _number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -101,7 +101,7 @@ class TestCutting:
         store = repository(tmp_path, part_size=1 << 20)
         fanout = FanOut([store], memory=4 << 20)
         writer = ObjectWriter(fanout, "data/x")
-        for _ in range(40):
+        for _number in range(40):
             writer.write(bytes(1 << 20))
         writer.close()
         fanout.drain()
@@ -120,7 +120,7 @@ class TestCutting:
 
         def chunks() -> Iterator[bytes]:
             nonlocal read
-            for _ in range(100):
+            for _number in range(100):
                 read += 1
                 yield bytes(PART)
 
@@ -290,7 +290,7 @@ class TestCodec:
 
     def test_others_can_read_it_with_standard_tools(self, tmp_path: Path, age: tuple[Encryption, Identity]) -> None:
         data = os.urandom(1000) * 300
-        artefact, _ = self.round_trip(tmp_path, data, Compression(level=3), age[0], age[1])
+        artefact, _found = self.round_trip(tmp_path, data, Compression(level=3), age[0], age[1])
         raw = stored_files(tmp_path / "a")[artefact.objects[0].key]
         key = pyrage.x25519.Identity.from_str(Path(age[1].age_file or "").read_text().splitlines()[1])
         assert zstandard.ZstdDecompressor().decompressobj().decompress(pyrage.decrypt(raw, [key])) == data
@@ -309,7 +309,7 @@ class TestCodec:
         file.chmod(0o600)
         public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         encryption = Encryption("age", (public.decode(),))
-        _, found = self.round_trip(tmp_path, b"secret", Compression(), encryption, Identity(str(file)))
+        _artefact, found = self.round_trip(tmp_path, b"secret", Compression(), encryption, Identity(str(file)))
         assert found == b"secret"
 
     def test_the_wrong_identity_is_told_apart_from_damage(
@@ -329,7 +329,7 @@ class TestCodec:
         self, tmp_path: Path, age: tuple[Encryption, Identity], encrypted: bool, where: float
     ) -> None:
         encryption = age[0] if encrypted else Encryption()
-        artefact, _ = self.round_trip(tmp_path, os.urandom(400_000), Compression(), encryption, age[1])
+        artefact, _found = self.round_trip(tmp_path, os.urandom(400_000), Compression(), encryption, age[1])
         path = tmp_path / "a/c" / artefact.objects[0].key
         raw = bytearray(path.read_bytes())
         raw[min(len(raw) - 1, int(where * len(raw)))] ^= 1
@@ -338,7 +338,7 @@ class TestCodec:
             ArtefactReader(repository(tmp_path), age[1]).read_bytes(artefact)
 
     def test_a_cut_and_a_missing_object_are_told_apart(self, tmp_path: Path) -> None:
-        artefact, _ = self.round_trip(tmp_path, os.urandom(400_000), Compression(), Encryption(), Identity())
+        artefact, _found = self.round_trip(tmp_path, os.urandom(400_000), Compression(), Encryption(), Identity())
         path = tmp_path / "a/c" / artefact.objects[0].key
         path.write_bytes(path.read_bytes()[:-1])
         reader = ArtefactReader(repository(tmp_path), Identity())
@@ -349,7 +349,7 @@ class TestCodec:
             reader.read_bytes(artefact)
 
     def test_a_file_is_not_left_behind_when_its_source_is_damaged(self, tmp_path: Path) -> None:
-        artefact, _ = self.round_trip(tmp_path, os.urandom(400_000), Compression(), Encryption(), Identity())
+        artefact, _found = self.round_trip(tmp_path, os.urandom(400_000), Compression(), Encryption(), Identity())
         path = tmp_path / "a/c" / artefact.objects[0].key
         raw = bytearray(path.read_bytes())
         raw[-1] ^= 1
@@ -399,7 +399,7 @@ class TestSources:
         store = repository(tmp_path)
         fanout = FanOut([store], memory=8 * PART)
         artefact = ArtefactWriter(fanout, Compression(), Encryption()).store(
-            Stream("x", "dump", IteratorSource(os.urandom(PART) for _ in range(40))), "data/"
+            Stream("x", "dump", IteratorSource(os.urandom(PART) for _number in range(40))), "data/"
         )
         fanout.drain()
         fanout.close(abort=False)

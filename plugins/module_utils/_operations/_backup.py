@@ -405,7 +405,8 @@ class _Run:
 
     def _note(self, result: BackupResult) -> None:
         """Remember the size, and warn when it is far from its predecessors' median."""
-        assert result.backup is not None
+        if result.backup is None:
+            raise AssertionError("result.backup is None")
         state, component = self._settings.state_dir, self._settings.component
         size = result.backup.size + int(result.backup.references.get("size", 0))
         anomaly = size_anomaly(previous_sizes(state, component), size)

@@ -120,7 +120,8 @@ def open_backup(
                 f"{backup.id} was made by the engine {backup.engine}, not {engine_name}.", stage="preflight"
             )
         return backup, repository
-    assert first is not None
+    if first is None:
+        raise AssertionError("first is None")
     raise first
 
 

@@ -388,7 +388,8 @@ def _through_gpg(arguments: list[str], home: str | None, chunks: Iterable[bytes]
     failure: list[BaseException] = []
 
     def feed() -> None:
-        assert process.popen.stdin is not None
+        if process.popen.stdin is None:
+            raise AssertionError("process.popen.stdin is None")
         try:
             for chunk in chunks:
                 process.popen.stdin.write(chunk)
@@ -400,7 +401,8 @@ def _through_gpg(arguments: list[str], home: str | None, chunks: Iterable[bytes]
     feeder = threading.Thread(target=feed, name="gpg-feed", daemon=True)
     feeder.start()
     try:
-        assert process.popen.stdout is not None
+        if process.popen.stdout is None:
+            raise AssertionError("process.popen.stdout is None")
         while True:
             out = os.read(process.popen.stdout.fileno(), 1024 * 1024)
             if not out:

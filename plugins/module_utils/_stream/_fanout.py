@@ -410,7 +410,8 @@ class ObjectWriter:
         self._targets = {}
 
     def _dispatch(self, last: bool) -> None:
-        assert self._buffer is not None
+        if self._buffer is None:
+            raise AssertionError("self._buffer is None")
         buffer, size = self._buffer, self._filled
         with memoryview(buffer)[:size] as view:
             self._total.update(view)

@@ -152,7 +152,8 @@ class ArtefactReader:
 
     def to_process(self, artefact: Artefact, process: Process) -> None:
         """Decode into a tool's stdin and wait for it; its failure comes before ours when it stopped reading."""
-        assert process.popen.stdin is not None
+        if process.popen.stdin is None:
+            raise AssertionError("process.popen.stdin is None")
         descriptor = process.popen.stdin.fileno()
         try:
             self.decode(artefact, lambda data: _write_all(descriptor, data))

@@ -47,7 +47,8 @@ class ProcessSource:
     def chunks(self) -> Iterator[bytes]:
         process = self._process = self._start()
         pipe = process.popen.stdout
-        assert pipe is not None
+        if pipe is None:
+            raise AssertionError("pipe is None")
         fd = pipe.fileno()
         while True:
             chunk = os.read(fd, CHUNK)

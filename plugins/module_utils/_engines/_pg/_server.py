@@ -247,7 +247,8 @@ class Server:
         if self._version is None:
             with self.connect_anywhere() as session:
                 self.learn_version(session)
-        assert self._version is not None
+        if self._version is None:
+            raise AssertionError("self._version is None")
         return self._version
 
     def learn_version(self, session: Session) -> None:

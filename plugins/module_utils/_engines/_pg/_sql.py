@@ -226,19 +226,21 @@ class PsqlSession(Session):
 
     def _write(self, data: bytes) -> None:
         pipe = self._process.popen.stdin
-        assert pipe is not None
+        if pipe is None:
+            raise AssertionError("pipe is None")
         view = memoryview(data)
         while view:
             view = view[os.write(pipe.fileno(), view) :]
 
     def _read_until(self, mark: bytes, timeout: float | None) -> bytes:
         pipe = self._process.popen.stdout
-        assert pipe is not None
+        if pipe is None:
+            raise AssertionError("pipe is None")
         deadline = time.monotonic() + timeout if timeout else None
         buffer = bytearray()
         while not buffer.endswith(mark):
             if deadline is not None:
-                readable, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+                readable, _writable, _broken = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
                 if not readable:
                     self.close()
                     raise _too_late(timeout)
