@@ -117,7 +117,8 @@ class Process:
         identity: dict[str, Any] = {}
         if run_as is not None:
             identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
-        self.popen: subprocess.Popen[bytes] = subprocess.Popen(
+        # Not run_command, which keeps all output in memory: what goes through here has no end.
+        self.popen: subprocess.Popen[bytes] = subprocess.Popen(  # pylint: disable=ansible-bad-function
             self.argv,
             stdin=stdin,
             stdout=stdout,

@@ -58,7 +58,8 @@ def brings_options(fragment: str) -> bool:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_module_belongs_to_the_group_of_every_fragment_that_it_extends(module: Path) -> None:
     listed = {name for name, members in groups().items() if module.stem in members}
-    assert listed == families(module) | {"all"}
+    # `all` is for what takes options of a family; the documentation of an action plugin of ours takes none.
+    assert listed == (families(module) | {"all"} if families(module) else set())
 
 
 def test_a_group_has_no_member_that_is_not_there() -> None:
