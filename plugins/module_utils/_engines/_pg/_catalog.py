@@ -121,13 +121,16 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind A
        CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT')
         END AND has_schema_privilege(n.oid, 'USAGE') AS readable,
        row_security_active(c.oid) AS row_security,
-       (SELECT json_agg(i.inhparent::bigint) FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents
+       (SELECT json_agg(i.inhparent::bigint) FROM pg_inherits i WHERE i.inhrelid = c.oid) AS parents,
+       CASE WHEN c.relkind = 'S' THEN (SELECT min(d.refobjid::bigint) FROM pg_depend d WHERE d.objid = c.oid
+           AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+           AND d.deptype IN ('a', 'i')) END AS owned_by
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_class t ON t.oid = c.reltoastrelid AND t.oid <> 0
   LEFT JOIN LATERAL (SELECT coalesce(e.extcondition[u.n], '') AS config
                        FROM pg_extension e, unnest(e.extconfig) WITH ORDINALITY AS u (oid, n)
                       WHERE u.oid = c.oid) x ON true
- WHERE c.relkind IN ('r', 'p', 'm', 'S') AND {_DUMPED}
+ WHERE c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S') AND {_DUMPED}
  ORDER BY n.nspname, c.relname"""
 
 _LARGE_OBJECTS = """
@@ -139,10 +142,10 @@ SELECT count(*) AS n, count(*) FILTER (WHERE NOT (pg_has_role(m.lomowner, 'USAGE
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, partitioned table, materialized view or sequence whose contents a dump may hold.
+    """A table of any kind, view or sequence that is not an extension's own.
 
     Attributes:
-        kind: `r`, `p`, `m` or `S`, as pg_class.relkind.
+        kind: as pg_class.relkind: `r`, `p`(artitioned), `m`(aterialized view), `v`, `f`(oreign) or `S`(equence).
         persistence: `p` or `u` (unlogged).
         bytes: on disk, with TOAST and without indexes, as of the last VACUUM or ANALYZE.
         estimate: of the planner, in rows.
@@ -150,6 +153,7 @@ class Relation:
         readable: whether our role may read it.
         row_security: whether policies would hide rows from our role.
         parents: OIDs that it inherits from or is a partition of.
+        owned_by: of a sequence: the OID of the table whose column it serves.
     """
 
     oid: int
@@ -164,6 +168,7 @@ class Relation:
     readable: bool
     row_security: bool
     parents: Sequence[int] | None
+    owned_by: int | None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -171,7 +176,7 @@ class Relation:
 
 
 def relations(session: Session, timeout: float | None = None) -> list[Relation]:
-    """Everything in the session's database whose contents pg_dump would dump, sequences included."""
+    """Every table, view and sequence in the session's database that pg_dump would dump."""
     return [Relation(**row) for row in session.rows(_RELATIONS, timeout)]
 
 
@@ -202,6 +207,12 @@ def inside(session: Session, timeout: float | None = None) -> dict[str, Any]:
         "roles": names(session.rows(_ROLES, timeout)),
         "tablespaces": names(session.rows(_USED_TABLESPACES, timeout)),
     }
+
+
+def schemas(session: Session, timeout: float | None = None) -> list[str]:
+    """The schemas that hold what users made."""
+    query = "SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+    return names(session.rows(query, timeout))
 
 
 def large_objects(session: Session, timeout: float | None = None) -> tuple[int, int]:
