@@ -24,7 +24,8 @@ requirements_key = $(shell cat $(1) | cksum | cut -d' ' -f1)
 TEST_STAMP := $(VENV)/.test-$(call requirements_key,requirements.txt requirements-test.txt)
 DEV_STAMP := $(VENV)/.dev-$(call requirements_key,requirements.txt requirements-test.txt requirements-dev.txt)
 
-.PHONY: help venv dev-venv quickstart test lint sanity bench docs slow build clean
+.PHONY: help venv dev-venv quickstart test lint lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog
+.PHONY: sanity bench docs slow build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,11 +57,20 @@ test: venv ## unit and integration tests: no root, no Docker, no package of the 
 	$(RUN) python -m pytest -q -n $(WORKERS) --dist loadgroup --durations=10 $(PYTEST_ARGS)
 
 lint: dev-venv ## ruff, mypy, yamllint, ansible-lint, changelog
+	@# All of them, whatever the first one finds.
+	@$(MAKE) --no-print-directory --keep-going lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog
+
+lint-python:
 	$(RUN) ruff check .
+lint-format:
 	$(RUN) ruff format --check .
+lint-types:
 	$(RUN) mypy plugins/module_utils
+lint-yaml:
 	$(RUN) yamllint --strict .
+lint-ansible:
 	$(RUN) ansible-lint --strict
+lint-changelog:
 	$(RUN) antsibull-changelog lint
 
 sanity: ## ansible-test sanity on ansible-core 2.17, 2.19 and 2.21

@@ -121,17 +121,17 @@ NO_DURATION = "must be whole numbers with a unit of s, m, h, d or w, such as 30m
             "retention.within: is a number without a unit; write for example 7d or 6m (months)"]),
         ("retention: {within: 30s}", [
             ("retention.within: must be whole numbers with a unit of h, d, w, m (months) or y, "
-            "such as 12h, 7d, 6m or 1y6m")]),
+             "such as 12h, 7d, 6m or 1y6m")]),
         ("retention: {daily: 0}", [
             ("The retention policy keeps nothing, which would delete every backup. "
-            "Give at least one of last, hourly, daily, weekly, monthly, yearly or within.")]),
+             "Give at least one of last, hourly, daily, weekly, monthly, yearly or within.")]),
         ("retention: {daily: -7}", ["retention.daily must be a number of backups, or -1 for all."]),
         ("retention: {minimum_verified: 0}", ["retention.minimum_verified must be at least 1."]),
         ("retention: {verified_level: deep}", [
             "retention.verified_level: is none of its choices; choices: archive, checksum, restore, stat"]),
         ("verification: {level: stat}", [
             ("verification.level: is below retention.verified_level: no backup would ever count as verified, "
-            "and none be pruned")]),
+             "and none be pruned")]),
         ("verification: {schedule: 750}", [
             "verification.schedule: is an integer; YAML reads an unquoted 12:30 as the number 750: quote it"]),
         ("confirm: omnidoc", ["confirm: unknown key; it is said for one run and not declared"]),
@@ -196,7 +196,7 @@ def in_primary(**values: Any) -> Callable[[dict[str, Any]], None]:
             "repository primary: secret_key: must be a string, and is a number; YAML may have changed it: quote it"]),
         (in_primary(part_size="big"), [
             ("repository primary: part_size: must be a whole number of bytes or one with a unit, "
-            "such as 64KiB, 16MiB or 2GB")]),
+             "such as 64KiB, 16MiB or 2GB")]),
         (in_primary(part_size=[]), ["repository primary: part_size: must be a size, and is a list"]),
         (in_primary(endpoint_url=datetime.date(2026, 1, 1)), [
             "repository primary: endpoint_url: must be a string, and is a date; YAML may have changed it: quote it"]),
