@@ -24,7 +24,7 @@ requirements_key = $(shell cat $(1) | cksum | cut -d' ' -f1)
 TEST_STAMP := $(VENV)/.test-$(call requirements_key,requirements.txt requirements-test.txt)
 DEV_STAMP := $(VENV)/.dev-$(call requirements_key,requirements.txt requirements-test.txt requirements-dev.txt)
 
-.PHONY: help venv dev-venv quickstart test lint lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog
+.PHONY: help venv dev-venv quickstart test lint lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog lint-docs
 .PHONY: sanity bench docs slow build clean
 
 help: ## this list
@@ -56,9 +56,9 @@ quickstart: venv ## a database backed up, destroyed, restored, proved; STORE=s3 
 test: venv ## unit and integration tests: no root, no Docker, no package of the system
 	$(RUN) python -m pytest -q -n $(WORKERS) --dist loadgroup --durations=10 $(PYTEST_ARGS)
 
-lint: dev-venv ## ruff, mypy, yamllint, ansible-lint, changelog
+lint: dev-venv ## ruff, mypy, yamllint, ansible-lint, changelog, references of the documentation
 	@# All of them, whatever the first one finds.
-	@$(MAKE) --no-print-directory --keep-going lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory --keep-going lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog lint-docs
 
 lint-python:
 	$(RUN) ruff check .
@@ -72,6 +72,8 @@ lint-ansible:
 	$(RUN) ansible-lint --strict
 lint-changelog:
 	$(RUN) antsibull-changelog lint
+lint-docs:
+	$(RUN) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self --skip-rstcheck .
 
 sanity: ## ansible-test sanity on ansible-core 2.17, 2.19 and 2.21
 	tests/sanity/run
@@ -86,7 +88,8 @@ slow: venv ## what needs packages, Docker and root: only for throwaway machines
 	$(RUN) python -m pytest -q --durations=10 --timeout=900 tests/slow $(PYTEST_ARGS)
 
 build: dev-venv ## the archive that `ansible-galaxy collection install` takes, into .build
-	$(RUN) ansible-galaxy collection build --force --output-path .build
+	scripts/copy-collection .build/collection
+	$(RUN) ansible-galaxy collection build --force --output-path .build .build/collection
 
 clean: ## remove everything that was made here
 	rm -rf .build .venv .ansible .hypothesis
