@@ -27,7 +27,7 @@ from .._errors import (
     NoIdentity,
     ToolFailed,
 )
-from .._process import Process, find_program
+from .._process import Process, find_program, run
 
 Write = Callable[[Any], object]
 
@@ -216,6 +216,15 @@ class Encryption:
                 raise InvalidOption("gpg encryption takes either recipients or a passphrase_file.", stage="preflight")
             if self.passphrase_file:
                 private_file(self.passphrase_file, "encryption.passphrase_file")
+            for recipient in self.recipients:
+                code, _out, words = run([*_gpg(self.gpg_home), "--list-keys", "--", recipient], check=False)
+                if code != 0:
+                    raise InvalidOption(
+                        f"gpg has no public key of the recipient {recipient!r}.",
+                        stage="preflight",
+                        tool_output=words,
+                        hint="Import it into the keyring of encryption.gpg_home.",
+                    )
 
     def public(self) -> dict[str, Any]:
         """What a manifest may say: public keys and method, nothing secret."""
@@ -372,19 +381,15 @@ def _drive(function: Callable[..., object], chunks: Iterable[bytes], write: Writ
         raise Corrupted(f"The encrypted data is damaged ({error}).") from None
 
 
+def _gpg(home: str | None) -> list[str]:
+    """gpg as a filter: no terminal, no question, and no key server asked."""
+    argv = [find_program("gpg", package="gnupg"), "--batch", "--no-tty", "--yes", "--quiet", "--no-auto-key-locate"]
+    return [*argv, "--pinentry-mode", "loopback", *(["--homedir", home] if home else [])]
+
+
 def _through_gpg(arguments: list[str], home: str | None, chunks: Iterable[bytes], write: Write) -> None:
     """Pipe chunks through gpg; a feeding thread writes, this thread reads."""
-    argv = [
-        find_program("gpg", package="gnupg"),
-        "--batch",
-        "--no-tty",
-        "--yes",
-        "--quiet",
-        "--pinentry-mode",
-        "loopback",
-    ]
-    argv += ["--homedir", home] if home else []
-    process = Process(argv + arguments, stdin=-1)
+    process = Process(_gpg(home) + arguments, stdin=-1)
     failure: list[BaseException] = []
 
     def feed() -> None:
