@@ -95,11 +95,9 @@ def test_a_passphrase_both_ways_and_a_wrong_one(tmp_path: Path, home: str) -> No
         file.chmod(0o600)
     repository, artefact = store(tmp_path, Encryption("gpg", passphrase_file=str(right), gpg_home=home))
     assert ArtefactReader(repository, Identity(passphrase_file=str(right), gpg_home=home)).read_bytes(artefact) == DATA
+    gpg = ["gpg", "--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-file", str(right)]
     packets = subprocess.run(
-        ["gpg", "--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase-file", str(right), "--list-packets", str(tmp_path / "a/c/data/x.zst.gpg")],
-        capture_output=True,
-        text=True,
-        check=True,
+        [*gpg, "--list-packets", str(tmp_path / "a/c/data/x.zst.gpg")], capture_output=True, text=True, check=True
     )
     assert "cipher 9" in packets.stdout  # AES256
     with pytest.raises(NoIdentity):
