@@ -40,7 +40,7 @@ def summary(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _of_component(name: str, result: Mapping[str, Any]) -> list[str]:
-    said = str(result.get("msg", "")).strip().splitlines() or ["done."]
+    said = str(result.get("msg") or "nothing was said.").strip().splitlines()
     if result.get("failed"):
         code = f" [{result['error_code']}]" if result.get("error_code") else ""
         return [f"{name}: FAILED{code}: {said[0]}", *(f"  {line}" for line in said[1:])]

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a playbook, and which backups of a set belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption, NotFound
+from ansible_collections.holdfast.ops.plugins.plugin_utils._report import of_one_stamp, summary
+
+BACKUP = {
+    "item": "omnidoc_db",
+    "component": "omnidoc_db",
+    "changed": True,
+    "msg": "20261122T020003.120Z-1f2e3d4c5b6a is committed in primary, offsite.",
+    "backup_id": "20261122T020003.120Z-1f2e3d4c5b6a",
+    "bytes": 3_400_000_000,
+    "stored_bytes": 1_200_000_000,
+    "ratio": 2.83,
+    "seconds": 12.3,
+    "mb_per_s": 276.4,
+    "plan": ["database omnidoc"],
+}
+
+
+def test_a_backup_in_two_lines() -> None:
+    assert summary([BACKUP]) == [
+        "omnidoc_db: 20261122T020003.120Z-1f2e3d4c5b6a is committed in primary, offsite.",
+        "  3.4 GB read, 1.2 GB stored (2.83:1) in 12.3 s, 276.4 MB/s",
+    ]
+
+
+def test_those_that_failed_are_named_at_the_end() -> None:
+    failed = {"item": "files", "failed": True, "error_code": "disk_full", "msg": "There is no room.\nFree some."}
+    unreachable = {"item": "other", "failed": True, "msg": ""}
+    assert summary([failed, BACKUP, unreachable]) == [
+        "files: FAILED [disk_full]: There is no room.",
+        "  Free some.",
+        *summary([BACKUP]),
+        "other: FAILED: nothing was said.",
+        "2 of 3 FAILED: files, other.",
+    ]
+
+
+def test_a_plan_is_shown_when_nothing_was_made() -> None:
+    checked = {"item": "db", "msg": "A backup would be made.", "plan": ["database a", "database b"]}
+    assert summary([checked]) == ["db: A backup would be made.", "  database a", "  database b"]
+
+
+@pytest.mark.parametrize("results", [[], [{"item": "db", "skipped": True}]])
+def test_nothing_is_said_to_be_nothing(results: list[dict[str, Any]]) -> None:
+    assert summary(results) == ["Nothing was done."]
+
+
+def of(component: str, **stamps: str) -> dict[str, Any]:
+    backups = [{"backup_id": f"{component}-{name}", "set": stamp} for name, stamp in stamps.items()]
+    return {"item": component, "component": component, "backups": backups}
+
+
+def test_the_newest_stamp_that_all_have() -> None:
+    results = [
+        of("db", a="app@20261120T020000Z", b="app@20261121T020000Z", c="app@20261122T020000Z", d="", e="manual"),
+        of("files", a="app@20261120T020000Z", b="app@20261121T020000Z", x="app2@20261122T020000Z"),
+    ]
+    assert of_one_stamp(results, "app") == {"db": "db-b", "files": "files-b"}
+    assert of_one_stamp(results, "app", "2026-11-20T12:00:00+01:00") == {"db": "db-a", "files": "files-a"}
+    assert of_one_stamp(results, "app", "2026-11-20T02:00:00Z") == {"db": "db-a", "files": "files-a"}
+
+
+def test_no_common_stamp_is_refused_and_says_who_lacks_one() -> None:
+    with pytest.raises(NotFound, match=r"every component of the set app has\. Without any: files\."):
+        of_one_stamp([of("db", a="app@20261120T020000Z"), of("files")], "app")
+    with pytest.raises(NotFound, match="every component"):
+        of_one_stamp([of("db", a="app@20261120T020000Z"), of("files", a="app@20261121T020000Z")], "app")
+    with pytest.raises(NotFound):
+        of_one_stamp([], "app")
+
+
+def test_a_time_that_is_none() -> None:
+    with pytest.raises(InvalidOption, match="holdfast_at"):
+        of_one_stamp([of("db")], "app", "yesterday")
