@@ -422,7 +422,7 @@ def test_no_credentials_at_all(seaweed: SeaweedFS, bucket: str) -> None:
 
 def test_nobody_listens_at_the_endpoint(seaweed: SeaweedFS, bucket: str) -> None:
     error = failure(seaweed, bucket, endpoint_url=f"http://127.0.0.1:{free_ports(1)[0]}")
-    assert type(error) is Unavailable
+    assert error.__class__ is Unavailable
 
 
 def test_a_host_name_that_does_not_exist(seaweed: SeaweedFS, bucket: str) -> None:
@@ -459,7 +459,7 @@ def test_a_website_at_the_endpoint(seaweed: SeaweedFS, bucket: str, status: int)
     finally:
         server.shutdown()
         server.server_close()
-    assert type(error) is Unavailable
+    assert error.__class__ is Unavailable
     assert "endpoint_url" in str(error.hint)
 
 

@@ -362,7 +362,7 @@ def test_a_strange_size_is_a_warning(previous: list[int], size: int, said: str |
 
 
 def test_the_anomaly_reaches_the_user_and_the_notes_survive_a_cut_line(bench: Bench) -> None:
-    for _ in range(3):
+    for _number in range(3):
         bench.backup()
     notes = bench.path / "state/components/c/sizes.jsonl"
     notes.write_text(notes.read_text() + '{"id": "cut')

@@ -202,7 +202,7 @@ def test_marked_strings_pass_and_stay_marked() -> None:
         for key, value in document["components"][0].items()
     }
     component = read(document["components"], document["repositories"]).components[0]
-    assert type(component.module_args("backup")["database"]) is Tagged
+    assert component.module_args("backup")["database"].__class__ is Tagged
 
 
 def test_a_declaration_is_shown_without_secrets() -> None:

@@ -147,7 +147,7 @@ def test_a_signal_undoes_the_run(params: dict[str, Any], tmp_path: Path, number:
     def interrupted() -> Iterator[bytes]:
         yield os.urandom(100)
         os.kill(os.getpid(), number)
-        for _ in range(200):
+        for _number in range(200):
             time.sleep(0.05)
         yield b"never"
 

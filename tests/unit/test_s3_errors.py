@@ -99,7 +99,7 @@ def refusal(code: str, status: int, message: str = "", operation: str = "PutObje
 )
 def test_a_refusal(code: str, status: int, message: str, kind: type[HoldfastError]) -> None:
     error = translate(refusal(code, status, message), PLACE, "write", "data/x")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert "primary" in error.message
     assert "{" not in error.message
     assert error.message.endswith(".")
@@ -154,7 +154,7 @@ ENDPOINT = {"endpoint_url": "https://s3.example.com"}
 def test_no_answer(error: BaseException, kind: type[HoldfastError]) -> None:
     assert isinstance(error, library_errors())
     found = translate(error, PLACE, "write", "data/x")
-    assert type(found) is kind
+    assert found.__class__ is kind
     assert "primary" in found.message
 
 
