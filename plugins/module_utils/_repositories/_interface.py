@@ -89,6 +89,8 @@ class Repository(abc.ABC):
     """Parts in flight at once."""
     stall_timeout: float = 120.0
     """Seconds without a finished part after which a fan-out drops this repository."""
+    single_pruner: bool = False
+    """The user vouches that only one place prunes, for a store that has no conditional put."""
 
     @abc.abstractmethod
     def probe(self, rights: Sequence[str], expected_bytes: int = 0, *, write: bool = True) -> ProbeReport:
