@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The restore: into new databases, proved there, and only then swapped into place, all or none.
+
+PRIVATE to the collection; may change without notice.
+
+Everything that is made bears a name or a lock by which the next run finds it when this one is killed. Until the swap,
+which is one transaction, nothing that anybody uses has been touched.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ..._errors import HoldfastError, NotProved, Unavailable
+from ..._manifest import utc_now
+from .._interface import Proof, RestoreRun
+from . import _properties
+from ._fingerprint import compare, take
+from ._leftovers import COMMENT, PREFIX, drop_database, hold, sweep_databases, sweep_directories
+from ._load import load
+from ._plan import Plan, Target, Wanted, make_plan
+from ._prove import Findings, analyze, soundness
+from ._roles import Globals, apply, existing_roles
+from ._selected import restore_selected
+from ._server import Server
+from ._sql import Session, identifier, literal, literals
+from ._stored import Stored
+from ._swap import Exchange, previous_name, swap
+
+UNDO_ATTEMPTS = 20
+"""How often an undo asks for a server that is just starting again after a crash, a second apart."""
+DIFFERENCES = 20
+"""Differences that an error names."""
+
+
+def restore(server: Server, run: RestoreRun, wanted: Wanted) -> Proof:
+    """Restore what is wanted.
+
+    Raises:
+        NotProved: what came back is not what was dumped; it was dropped again.
+        HoldfastError: nothing was changed.
+    """
+    stored = Stored(run)
+    plan = make_plan(server, stored, wanted)
+    server.claim(run.backup.id)
+    sweep_directories(run.place.scratch_dir)
+    with server.connect(plan.maintenance) as keeper:
+        for name in sweep_databases(keeper):
+            run.warn(f"Dropped {name}, left by a restore that was killed.")
+        if wanted.selects:
+            return restore_selected(server, run, stored, plan, wanted)
+        return Restoring(server, run, stored, plan, wanted, keeper).execute()
+
+
+class Restoring:
+    """One restore under way.
+
+    Args:
+        keeper: a session in `plan.maintenance` that lives as long as the run: its locks say that what was made has
+            an owner.
+    """
+
+    def __init__(
+        self, server: Server, run: RestoreRun, stored: Stored, plan: Plan, wanted: Wanted, keeper: Session
+    ) -> None:
+        self.server, self.run, self.stored, self.plan, self.wanted = server, run, stored, plan, wanted
+        self.keeper = keeper
+        self._made: dict[str, Target] = {}
+        self._roles: list[str] = []
+        self._tablespaces: list[str] = []
+        self._altered = False
+
+    def execute(self) -> Proof:
+        """Restore, prove, swap; or undo."""
+        try:
+            self.make_roles()
+            found = {target.name: self.make(target) for target in self.plan.targets}
+            proof = combine(self.run.backup.fingerprint, found)
+            self.insist(proof)
+            previous = self.swap()
+        except BaseException as error:
+            left = self.undo()
+            if isinstance(error, HoldfastError):
+                error.left_behind = error.left_behind or left
+            raise
+        kept = self._drop(previous) if not self.wanted.keep_previous else previous
+        return Proof(proof.level, proof.checked, proof.differences, {**proof.details, "previous": kept})
+
+    # -- roles --------------------------------------------------------------------------------------------------
+
+    def make_roles(self) -> None:
+        """Create the roles and tablespaces that the plan names."""
+        source = self.plan.globals
+        if source is None or self.wanted.globals == "none":
+            return
+        self.run.progress.stage("roles")
+        if self.wanted.globals == "all":
+            self._replay(source)
+        elif self.plan.new_roles:
+            known = existing_roles(self.keeper)
+            statements = source.creating(self.plan.new_roles, known, passwords=self.wanted.passwords)
+            apply(self.keeper, statements)
+            self._roles = list(self.plan.new_roles)
+
+    def _replay(self, source: Globals) -> None:
+        row = self.keeper.row("SELECT rolname AS bootstrap, current_user AS me FROM pg_roles WHERE oid = 10")
+        known = existing_roles(self.keeper)
+        self._roles = [role for role in source.roles if role not in known]
+        apply(self.keeper, source.replaying(known, row["bootstrap"], row["me"]))
+        self._altered = bool(known & set(source.roles))
+        existing = {one["spcname"] for one in self.keeper.rows("SELECT spcname FROM pg_tablespace")}
+        for statement in source.tablespace_statements(existing) if self.wanted.tablespaces else ():
+            self.keeper.execute(statement)
+        self._tablespaces = self.plan.new_tablespaces
+
+    # -- one database -------------------------------------------------------------------------------------------
+
+    def make(self, target: Target) -> Findings:
+        """Restore one database under a temporary name and prove it there."""
+        progress, described = self.run.progress, target.described
+        temporary = PREFIX + secrets.token_hex(8)
+        hold(self.keeper, temporary)
+        self._made[temporary] = target
+        self._create(temporary, described)
+        dump = self.stored.dump(described["name"])
+        progress.stage("restore", dump.size)
+        load(self.server, self.run, dump, temporary, self.plan.tool, self.wanted)
+        progress.stage("analyze")
+        analyze(self.server, temporary)
+        progress.stage("prove")
+        return self.prove(temporary, described["name"])
+
+    def _create(self, temporary: str, described: Mapping[str, Any]) -> None:
+        self.run.progress.stage("create")
+        options = {"tablespace": self.wanted.tablespaces}
+        try:
+            self.keeper.execute(_properties.create(temporary, described, self.server.major, **options))
+        except HoldfastError as error:
+            if not self.wanted.any_locale or "locale" not in (error.tool_output or ""):
+                raise
+            plain = {**described, "locale_provider": "libc", "collate": "C", "ctype": "C", "locale": None}
+            self.keeper.execute(_properties.create(temporary, plain, self.server.major, **options))
+        self.keeper.execute(f"COMMENT ON DATABASE {identifier(temporary)} IS {literal(COMMENT)}")
+        # Nobody depends on it before the swap, whose own commit makes all of it durable.
+        self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} SET synchronous_commit = off")
+        for statement in _properties.settings(temporary, described, late=False):
+            self.keeper.execute(statement)
+
+    def prove(self, database: str, name: str) -> Findings:
+        """Compare a restored database with what it was, and look whether it is sound."""
+        expected = self.stored.fingerprint(name)
+        sequences = {key: one["value"] for key, one in expected.get("sequences", {}).items()}
+        comparison = None
+        if expected:
+            with self.server.connect(database) as session:
+                comparison = compare(dict(expected), take(session, expected["level"]))
+        findings = soundness(
+            self.server,
+            database,
+            sequences,
+            self.run.progress,
+            amcheck=self.wanted.amcheck,
+            jobs=self.wanted.jobs,
+        )
+        if comparison is not None:
+            findings.checked += comparison.checked
+            findings.differences[:0] = comparison.differences
+            findings.details["notes"] = list(comparison.notes)
+        return findings
+
+    def insist(self, proof: Proof) -> None:
+        """
+        Raises:
+            NotProved: there are differences.
+        """
+        if proof.differences:
+            raise NotProved(
+                f"What was restored differs from what was dumped in {len(proof.differences)} places.",
+                stage="prove",
+                tool_output="\n".join(proof.differences[:DIFFERENCES]),
+                hint="The backup may be damaged at its source; verify it, or restore an older one.",
+            )
+
+    # -- the swap -----------------------------------------------------------------------------------------------
+
+    def swap(self) -> dict[str, str]:
+        """Give every database its properties and its place; the new names of those that were there, by old name."""
+        self.run.progress.stage("swap")
+        taken = {row["datname"] for row in self.keeper.rows("SELECT datname FROM pg_database")}
+        stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+        exchanges, previous = [], {}
+        for temporary, target in self._made.items():
+            described = target.described
+            with self.keeper.transaction():
+                self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} RESET synchronous_commit")
+                for statement in _properties.access(temporary, described):
+                    self.keeper.execute(statement)
+            if target.name in taken:
+                previous[target.name] = previous_name(target.name, stamp, taken)
+                taken.add(previous[target.name])
+            last = _properties.settings(target.name, described, late=True)
+            last.append(_properties.comment(target.name, described["comment"]))
+            exchanges.append(Exchange(temporary, target.name, previous.get(target.name), tuple(last)))
+        swap(self.server, self.plan.maintenance, exchanges)
+        self._made.clear()
+        return previous
+
+    def _drop(self, previous: Mapping[str, str]) -> dict[str, str]:
+        """Drop the replaced databases; the restore stands even where that fails."""
+        left = {}
+        for name, replaced in previous.items():
+            try:
+                # What is a template cannot be dropped, and this one is one no more.
+                self.keeper.execute(f"ALTER DATABASE {identifier(replaced)} IS_TEMPLATE false")
+                drop_database(self.keeper, replaced)
+            except HoldfastError as error:
+                left[name] = replaced
+                self.run.warn(f"The replaced database {replaced} could not be dropped: {error}")
+        return left
+
+    # -- undoing ------------------------------------------------------------------------------------------------
+
+    def undo(self) -> str | None:
+        """Remove whatever was made; what could not be removed, as a sentence."""
+        if not (self._made or self._roles or self._tablespaces or self._altered):
+            return None
+        try:
+            with self._reconnect() as session:
+                left = self._undo_databases(session)
+                if self._took_place(session):
+                    return f"the restored databases are in place: {', '.join(t.name for t in self._made.values())}"
+                left += self._undo_globals(session) if not left else []
+        except HoldfastError as error:
+            left = [f"temporary databases ({', '.join(self._made)}): {error.message} The next restore drops them"]
+        if self._altered:
+            left.append("existing roles as the backup had them (globals: all)")
+        return "; ".join(left) or None
+
+    def _reconnect(self) -> Session:
+        """The keeper's session may have died with the server, which is back in a moment."""
+        for attempt in range(UNDO_ATTEMPTS):
+            try:
+                return self.server.connect(self.plan.maintenance)
+            except Unavailable:
+                if attempt == UNDO_ATTEMPTS - 1:
+                    raise
+                time.sleep(1)
+        raise AssertionError("unreachable")
+
+    def _undo_databases(self, session: Session) -> list[str]:
+        return self._try(
+            (f"the temporary database {name}", partial(drop_database, session, name)) for name in self._made
+        )
+
+    def _took_place(self, session: Session) -> bool:
+        """Whether the swap was committed although its answer never came: then nothing bears our comment's name, and
+        the targets exist."""
+        names = [target.name for target in self._made.values()]
+        if not names or self.run.progress.name != "swap":
+            return False
+        found = session.rows(f"SELECT datname FROM pg_database WHERE datname = ANY({literals(names)})")
+        return len(found) == len(names) and not all(target.exists for target in self._made.values())
+
+    def _undo_globals(self, session: Session) -> list[str]:
+        statements = [("tablespace", name) for name in self._tablespaces] + [("role", r) for r in reversed(self._roles)]
+        return self._try(
+            (
+                f"the {kind} {name}",
+                partial(session.execute, f"DROP {kind.upper()} IF EXISTS {identifier(name)}"),
+            )
+            for kind, name in statements
+        )
+
+    @staticmethod
+    def _try(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+        left = []
+        for what, step in steps:
+            try:
+                step()
+            except HoldfastError as error:
+                left.append(f"{what} ({error.message})")
+        return left
+
+
+def combine(level: str, found: Mapping[str, Findings]) -> Proof:
+    """One proof of all databases."""
+    several = len(found) > 1
+    differences = [
+        f"{name}: {difference}" if several else difference
+        for name, findings in found.items()
+        for difference in findings.differences
+    ]
+    details: dict[str, Any] = {name: findings.details for name, findings in found.items()}
+    if not several:
+        details = dict(next(iter(details.values()), {}))
+    return Proof(level, sum(findings.checked for findings in found.values()), tuple(differences), details)
