@@ -49,7 +49,7 @@ def _of_component(name: str, result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {_figures(result)}")
     if result.get("backups") is not None:
         lines += [f"  {_backup(backup)}" for backup in result["backups"]]
-    elif not result.get("backup_id"):
+    elif result.get("changed") and not result.get("seconds"):
         lines += [f"  {line}" for line in result.get("plan") or ()]  # a plan that was only looked at
     return lines
 

@@ -46,8 +46,9 @@ def test_those_that_failed_are_named_at_the_end() -> None:
 
 
 def test_a_plan_is_shown_when_nothing_was_made() -> None:
-    checked = {"item": "db", "msg": "A backup would be made.", "plan": ["database a", "database b"]}
+    checked = {"item": "db", "changed": True, "msg": "A backup would be made.", "plan": ["database a", "database b"]}
     assert summary([checked]) == ["db: A backup would be made.", "  database a", "  database b"]
+    assert summary([{**checked, "changed": False, "msg": "Nothing to do."}]) == ["db: Nothing to do."]
 
 
 @pytest.mark.parametrize("results", [[], [{"item": "db", "skipped": True}]])
