@@ -49,12 +49,16 @@ class Blobs(Protocol):
     def have(self, name: str) -> bool:
         """Whether every repository in use holds it, so that it need not be sent."""
 
-    def store(self, name: str, source: Source, size: int, *, compressed: bool) -> None:
-        """Send it to the repositories that lack it, and refer to it. `size` is of the content.
+    def store(self, name: str, source: Source, size: int, *, compressed: bool, sha256: str | None = None) -> None:
+        """Send it to the repositories that lack it, and refer to it.
+
+        Args:
+            size: bytes of the content.
+            compressed: do not try to compress it.
+            sha256: (hex) that the content must still have when it is read now; None when the source sees to it.
 
         Raises:
-            SourceChanged: the content is not the one that was named; nothing is stored. A source should raise it
-                itself: only an unencoded blob's checksum is that of its content.
+            SourceChanged: it has not; nothing is stored.
         """
 
     def use(self, name: str) -> None:

@@ -11,7 +11,8 @@ in `__init__.py`, which ansible-test of ansible-core 2.17 wants empty.
 
 from __future__ import annotations
 
+from ._files import FilesEngine
 from ._interface import Engine
 from ._postgresql import PostgresqlEngine
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (PostgresqlEngine,)}
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (PostgresqlEngine, FilesEngine)}

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._errors import Corrupted, HoldfastError, InternalError, Unavailable
+from .._errors import Corrupted, HoldfastError, InternalError, SourceChanged, Unavailable
 from .._locks import private_directory
 from .._manifest import (
     BLOBS,
@@ -243,23 +243,24 @@ class BlobStore:
         """Whether every repository in use holds it."""
         return all(self._find(leg, name) is not None for leg in self._fanout.healthy())
 
-    def store(self, name: str, source: Source, size: int, *, compressed: bool) -> None:
+    def store(self, name: str, source: Source, size: int, *, compressed: bool, sha256: str | None = None) -> None:
         """Send it to the repositories that lack it, and refer to it.
 
         Raises:
-            SourceChanged: an unencoded source no longer has the checksum that is its name; nothing is stored.
+            SourceChanged: the content no longer has this SHA-256; nothing is stored.
         """
         lacking = [leg for leg in self._fanout.healthy() if self._find(leg, name) is None]
         if lacking:
             compression = Compression("none") if compressed else self._compression
+            # Stored as it is, a content has the checksum of the stored bytes, which is taken anyway.
             raw = compression.method == "none" and self._encryption.method == "none"
             stored = self._writer.write(
-                source,
+                source if raw or sha256 is None else _Checked(source, sha256),
                 blob_key(name, self._id),
                 compression,
                 self._encryption,
                 [leg.repository.name for leg in lacking],
-                name if raw else None,
+                sha256 if raw else None,
             )
             reference = Reference(name, size, stored.objects, compression.method, self._encryption.method)
             self._registry.add(reference)
@@ -403,6 +404,25 @@ class BlobStore:
         if self._encryption.passphrase_file:
             text += private_file(self._encryption.passphrase_file, "encryption.passphrase_file")
         return hashlib.sha256(text).digest()
+
+
+class _Checked:
+    """A source whose bytes must have a given SHA-256."""
+
+    def __init__(self, source: Source, sha256: str) -> None:
+        self._source = source
+        self._sha256 = sha256
+
+    def chunks(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        for chunk in self._source.chunks():
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != self._sha256:
+            raise SourceChanged("The content is not the same as when its checksum was taken.", stage="upload")
+
+    def abort(self) -> None:
+        self._source.abort()
 
 
 def _lines(used: Mapping[str, Reference]) -> Iterator[bytes]:
