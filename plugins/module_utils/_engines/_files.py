@@ -104,7 +104,8 @@ class FilesEngine(Engine):
         )
 
     def backup(self, run: BackupRun) -> None:
-        assert self._root is not None and self._settings is not None and self._survey is not None
+        if self._root is None or self._settings is None or self._survey is None:
+            raise AssertionError("nothing was planned")
         run.progress.stage("dump", self._survey.new_size or None)
         work = TreeBackup(run, self._root, self._settings, self._cache, self._survey)
         try:
@@ -135,7 +136,8 @@ class FilesEngine(Engine):
         return TreeRestore(run, tree, path, self.options.get("include") or (), existing)
 
     def restore(self, run: RestoreRun) -> Proof:
-        assert self._restore is not None
+        if self._restore is None:
+            raise AssertionError("self._restore is None")
         proof = self._restore.execute()
         for what, why in proof.details["not_set"].items():
             run.warn(f"{what} could not be set on some entries: {why}.")

@@ -295,7 +295,8 @@ class TreeBackup:
                 self._send_large()
             return item
         item = self._described(path, content, started)
-        assert item.entry is not None
+        if item.entry is None:
+            raise AssertionError("item.entry is None")
         self.read += len(content.data)
         if content.data and not self._stored_already(item.entry, before):
             self._packer.add(item.entry, content.data)
@@ -337,9 +338,11 @@ class TreeBackup:
                 content = digest_large(self._root, large.path, large.status, self._stopping)
             else:
                 content = self._send_as_it_comes(large, content)
-            assert item.entry is not None
+            if item.entry is None:
+                raise AssertionError("item.entry is None")
             described = self._described(large.path, content, started)
-            assert described.entry is not None
+            if described.entry is None:
+                raise AssertionError("described.entry is None")
             described.entry.blob = item.entry.blob
             item.entry, item.numbers = described.entry, described.numbers
         except Vanished:
@@ -352,7 +355,8 @@ class TreeBackup:
 
     def _send(self, large: _Large, content: Content) -> bool:
         """Store a content under its name; False when it is no longer that content."""
-        assert large.item.entry is not None
+        if large.item.entry is None:
+            raise AssertionError("large.item.entry is None")
         name = self._blobs.name(content.sha256)
         large.item.entry.blob = name
         self.read += content.size
@@ -368,7 +372,8 @@ class TreeBackup:
 
     def _send_as_it_comes(self, large: _Large, content: Content) -> Content:
         """Store a file that does not hold still, in one pass, under a name of its own."""
-        assert large.item.entry is not None
+        if large.item.entry is None:
+            raise AssertionError("large.item.entry is None")
         digest = hashlib.sha256()
         source = LargeFile(self._root, large.path, content.status, digest)
         name = self._blobs.name(os.urandom(32).hex())

@@ -170,7 +170,8 @@ class FileList:
 
     def add(self, position: int, entry: Entry) -> None:
         """Note a file with content."""
-        assert entry.blob is not None
+        if entry.blob is None:
+            raise AssertionError("entry.blob is None")
         self._blob.append(self._blobs.setdefault(entry.blob, len(self._blobs)))
         self._offset.append(entry.offset or 0)
         self._position.append(position)
