@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -205,6 +206,13 @@ def _die_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return prepare
+
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """Wait until there are bytes (or the end) to read; False when `timeout` seconds brought none."""
+    poll = select.poll()  # select() ends at descriptor 1023
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
 
 
 def _widen(fd: int) -> None:

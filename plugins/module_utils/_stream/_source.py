@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Callable, Protocol
 
-from .._errors import HoldfastError
-from .._process import Process
+from .._errors import HoldfastError, TimedOut
+from .._process import Process, wait_readable
 
 CHUNK = 1024 * 1024
 """Bytes per read."""
@@ -35,13 +35,18 @@ class ProcessSource:
     Args:
         start: starts the tool, when the stream is read and not before.
         describe: turns the tool's failure into a better error (wrong password, missing database, …).
+        stall_timeout: seconds that the tool may be silent while we listen; None: for ever.
     """
 
     def __init__(
-        self, start: Callable[[], Process], describe: Callable[[HoldfastError], HoldfastError] | None = None
+        self,
+        start: Callable[[], Process],
+        describe: Callable[[HoldfastError], HoldfastError] | None = None,
+        stall_timeout: float | None = None,
     ) -> None:
         self._start = start
         self._describe = describe
+        self._stall_timeout = stall_timeout
         self._process: Process | None = None
 
     def chunks(self) -> Iterator[bytes]:
@@ -51,6 +56,12 @@ class ProcessSource:
             raise AssertionError("pipe is None")
         fd = pipe.fileno()
         while True:
+            if self._stall_timeout and not wait_readable(fd, self._stall_timeout):
+                raise TimedOut(
+                    f"{process.name} has sent nothing for {self._stall_timeout:g} s.",
+                    stage="dump",
+                    hint="Look at the server it reads from; stall_timeout bounds the wait.",
+                )
             chunk = os.read(fd, CHUNK)
             if not chunk:
                 break
