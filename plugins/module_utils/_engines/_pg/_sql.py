@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import socket
 import threading
 import time
@@ -25,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..._errors import HoldfastError, MissingDependency, TimedOut, Unavailable
-from ..._process import Process
+from ..._process import Process, wait_readable
 from ._faults import connection_error, statement_error
 
 PINNED: Mapping[str, str] = {
@@ -38,6 +37,7 @@ PINNED: Mapping[str, str] = {
     "TimeZone": "UTC",
     "extra_float_digits": "3",
     "bytea_output": "hex",
+    "lc_monetary": "C",
     "xmloption": "content",
     "quote_all_identifiers": "off",
     "statement_timeout": "0",
@@ -239,11 +239,9 @@ class PsqlSession(Session):
         deadline = time.monotonic() + timeout if timeout else None
         buffer = bytearray()
         while not buffer.endswith(mark):
-            if deadline is not None:
-                readable, _writable, _broken = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-                if not readable:
-                    self.close()
-                    raise _too_late(timeout)
+            if deadline is not None and not wait_readable(pipe.fileno(), deadline - time.monotonic()):
+                self.close()
+                raise _too_late(timeout)
             try:
                 chunk = os.read(pipe.fileno(), 1 << 20)
             except (OSError, ValueError):
