@@ -203,8 +203,8 @@ def _refusal(error: BaseException, place: Place, right: str, what: str, said: st
     if code not in _CODES:
         if status >= 500 or status == 0:
             # No code of S3's: a proxy before the store, or no store at all.
-            hint = "If it never worked, compare endpoint_url with the store's." if code.isdigit() else _LATER
-            return Unavailable(f"{place} failed.", tool_output=said, hint=hint)
+            advice = "If it never worked, compare endpoint_url with the store's." if code.isdigit() else _LATER
+            return Unavailable(f"{place} failed.", tool_output=said, hint=advice)
         return ToolFailed(f"{place} refused the request for {what}.", tool_output=said)
     kind, sentence, hint = _CODES[code]
     text = f"{place} {sentence.format(right=right or 'use', what=what, region=place.region)}."
