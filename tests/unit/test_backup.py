@@ -375,3 +375,12 @@ def test_a_manifest_that_is_not_one_is_refused() -> None:
         Backup.from_json(b"{}")
     with pytest.raises(HoldfastError, match="has schema 99"):
         Backup.from_json(json.dumps({"schema": 99}).encode())
+
+
+def test_the_version_that_manifests_name_is_the_collections(bench: Bench) -> None:
+    import yaml
+
+    galaxy = yaml.safe_load((Path(__file__).parents[2] / "galaxy.yml").read_text())
+    result = bench.backup()
+    assert result.backup is not None
+    assert result.backup.writer == f"holdfast.ops {galaxy['version']}"

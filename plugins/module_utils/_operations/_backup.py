@@ -48,7 +48,9 @@ from .._stream._source import bytes_source
 from .._stream._write import ArtefactWriter, Stream
 from ._blobs import BlobStore
 
-WRITER = "holdfast.ops 0.1.0"
+VERSION = "1.0.0"
+"""The collection's own, as in galaxy.yml; manifests say who wrote them."""
+
 MARGIN = 1.25
 """Room asked for, as a multiple of what the last backup took."""
 UNSEEN_RATIO = 0.5
@@ -350,7 +352,7 @@ class _Run:
             set=self._settings.set,
             by_hand=tuple(self._by_hand),
             warnings=tuple(self._warnings),
-            writer=WRITER,
+            writer=f"holdfast.ops {VERSION}",
         )
 
     def _commit(self, manifest: Backup) -> list[Leg]:
