@@ -12,9 +12,17 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.holdfast.ops.plugins.module_utils._arguments import backup_spec, restore_spec
+from ansible_collections.holdfast.ops.plugins.module_utils._arguments import (
+    backup_spec,
+    declared_verify_spec,
+    info_spec,
+    nest_engine,
+    prune_spec,
+    restore_spec,
+)
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component, Declaration
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._parse import parse
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._interface import Engine
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import REPOSITORIES
@@ -40,8 +48,14 @@ def read_declaration(components: Any, repositories: Any) -> Declaration:
     )
 
 
-def _verbs(engine: Any) -> dict[str, Spec]:
-    return {"backup": backup_spec(engine), "restore": restore_spec(engine)}
+def _verbs(engine: type[Engine]) -> dict[str, Spec]:
+    return {
+        "backup": backup_spec(engine),
+        "restore": restore_spec(engine),
+        "verify": declared_verify_spec(engine),
+        "prune": prune_spec(),
+        "info": info_spec(),
+    }
 
 
 def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,11 +64,15 @@ def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> di
     Raises:
         InvalidOption: the module has no such option, or it is not for a single run to say.
     """
-    known = component.module_options[verb]
+    known = frozenset(component.module_options[verb]) - _FROM_THE_DECLARATION
     for name in options:
-        if name not in known or name in _FROM_THE_DECLARATION:
-            raise InvalidOption(_unknown(name, component.module(verb), known - _FROM_THE_DECLARATION), stage="options")
-    return {**component.module_args(verb), **options}
+        if name not in known:
+            raise InvalidOption(_unknown(name, component.module(verb), known), stage="options")
+    declared = component.module_args(verb)
+    if verb == "info":
+        declared.pop("set", None)  # there it is a filter, and a set has backups from before it was one
+    args = {**declared, **options}
+    return nest_engine(component.engine, args) if verb == "verify" else args
 
 
 def _unknown(name: Any, module: str, known: frozenset[str]) -> str:

@@ -8,7 +8,7 @@ PRIVATE to the collection; may change without notice. Knows no Ansible.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption, NotFound
@@ -41,17 +41,29 @@ def summary(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _of_component(name: str, result: Mapping[str, Any]) -> list[str]:
     said = str(result.get("msg") or "nothing was said.").strip().splitlines()
+    failed = ""
     if result.get("failed"):
-        code = f" [{result['error_code']}]" if result.get("error_code") else ""
-        return [f"{name}: FAILED{code}: {said[0]}", *(f"  {line}" for line in said[1:])]
-    lines = [f"{name}: {said[0]}", *(f"  {line}" for line in said[1:])]
+        failed = f"FAILED [{result['error_code']}]: " if result.get("error_code") else "FAILED: "
+    lines = [f"{name}: {failed}{said[0]}", *(f"  {line}" for line in said[1:])]
+    return [*lines, *(f"  {line}" for line in _details(result))]
+
+
+def _details(result: Mapping[str, Any]) -> Iterator[str]:
+    """What is worth telling beside the message, by what a module returned."""
     if result.get("stored_bytes") is not None and result.get("bytes") is not None:
-        lines.append(f"  {_figures(result)}")
-    if result.get("backups") is not None:
-        lines += [f"  {_backup(backup)}" for backup in result["backups"]]
-    elif result.get("changed") and not result.get("seconds"):
-        lines += [f"  {line}" for line in result.get("plan") or ()]  # a plan that was only looked at
-    return lines
+        yield _figures(result)
+    if result.get("changed") and not result.get("seconds"):
+        yield from map(str, result.get("plan") or ())  # a plan that was only looked at
+    yield from map(_finding, result.get("results") or ())
+    yield from map(_backup, result.get("backups") or ())
+    repositories = result.get("repositories")
+    if isinstance(repositories, Mapping):
+        for name, one in repositories.items():
+            if one.get("error"):
+                yield f"{name} cannot be read: {one['error']}"
+            for step in one.get("plan") or ():
+                reasons = f": {', '.join(step['reasons'])}" if step.get("reasons") else ""
+                yield f"{name}  {step['action']:<6}  {step['backup_id']}{reasons}"
 
 
 def _figures(result: Mapping[str, Any]) -> str:
@@ -60,16 +72,39 @@ def _figures(result: Mapping[str, Any]) -> str:
     return f"{size(result['bytes'])} read, {size(result['stored_bytes'])} stored{ratio} in {result['seconds']} s{speed}"
 
 
-def _backup(backup: Mapping[str, Any]) -> str:
-    verified = backup.get("verified") or {}
-    level = verified.get("level") if isinstance(verified, Mapping) else verified
-    parts = [
-        str(backup.get("backup_id")),
-        size(backup.get("size") or backup.get("stored_bytes") or 0),
-        f"verified: {level or 'never'}",
-        f"in {', '.join(backup.get('repositories') or [])}",
-    ]
-    return "  ".join(parts)
+def _finding(one: Mapping[str, Any]) -> str:
+    """A verification of one backup in one repository."""
+    said = "sound" if one.get("ok") else "NOT SOUND"
+    proof = one.get("proof")
+    if proof:
+        equal = "equal to its fingerprint" if proof.get("proved") else "not proved"
+        said += f", restored in {one.get('restore_seconds')} s and {equal} ({proof.get('checked')} compared)"
+    return f"{one.get('repository')}  {one.get('backup_id')}  {one.get('level')}  {said} ({one.get('seconds')} s)"
+
+
+def _backup(one: Mapping[str, Any]) -> str:
+    """A line of the catalogue."""
+    verified, failure = one.get("verified") or {}, one.get("last_failure")
+    words = [str(one.get("backup_id")), f"{age(one.get('age_seconds') or 0)} old"]
+    if one.get("stored_bytes") is not None:
+        words.append(size(one["stored_bytes"]))
+    words.append(f"verified: {verified.get('level') or 'never'}")
+    if failure:
+        words.append(f"FAILED {failure['level']} at {failure['at']}")
+    words.append(f"in {', '.join(one.get('repositories') or ())}")
+    if one.get("missing_in"):
+        words.append(f"missing in {', '.join(one['missing_in'])}")
+    if one.get("set"):
+        words.append(str(one["set"]))
+    return "  ".join(words)
+
+
+def age(seconds: float) -> str:
+    """`12 min`, `7 h`, `3 d`: how old something is, as people say it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def of_one_stamp(results: Iterable[Mapping[str, Any]], set_name: str, at: str = "") -> dict[str, str]:

@@ -83,3 +83,58 @@ def test_no_common_stamp_is_refused_and_says_who_lacks_one() -> None:
 def test_a_time_that_is_none() -> None:
     with pytest.raises(InvalidOption, match="holdfast_at"):
         of_one_stamp([of("db")], "app", "yesterday")
+
+
+def test_the_catalogue_in_lines() -> None:
+    backups = [
+        {
+            "backup_id": "ID1",
+            "age_seconds": 30 * 3600,
+            "stored_bytes": 1_200_000_000,
+            "verified": {"level": "restore", "at": "2026-11-22T02:00:00.000Z"},
+            "last_failure": None,
+            "repositories": ["primary", "offsite"],
+            "missing_in": [],
+            "set": "app@20261121T020000Z",
+        },
+        {
+            "backup_id": "ID2",
+            "age_seconds": 3 * 86400,
+            "verified": None,
+            "last_failure": {"level": "checksum", "at": "2026-11-22T02:00:00.000Z"},
+            "repositories": ["primary"],
+            "missing_in": ["offsite"],
+        },
+    ]
+    repositories = {"primary": {"reachable": True, "error": None}, "offsite": {"error": "It does not answer."}}
+    said = summary([{"item": "db", "msg": "db has 2 backups.", "backups": backups, "repositories": repositories}])
+    assert said == [
+        "db: db has 2 backups.",
+        "  ID1  30 h old  1.2 GB  verified: restore  in primary, offsite  app@20261121T020000Z",
+        "  ID2  3 d old  verified: never  FAILED checksum at 2026-11-22T02:00:00.000Z  in primary  missing in offsite",
+        "  offsite cannot be read: It does not answer.",
+    ]
+
+
+def test_a_plan_of_prune_gives_reasons() -> None:
+    plan = [
+        {"backup_id": "ID1", "action": "delete", "reasons": ["no rule keeps it"]},
+        {"backup_id": "ID2", "action": "keep", "reasons": ["last 1", "daily 2026-11-22"]},
+    ]
+    assert summary([{"item": "db", "changed": True, "msg": "1 …", "repositories": {"primary": {"plan": plan}}}]) == [
+        "db: 1 …",
+        "  primary  delete  ID1: no rule keeps it",
+        "  primary  keep    ID2: last 1, daily 2026-11-22",
+    ]
+
+
+def test_verifications_tell_what_was_proved() -> None:
+    sound = {"repository": "primary", "backup_id": "ID1", "level": "restore", "ok": True, "seconds": 4.2}
+    proof = {"proof": {"proved": True, "checked": 33}, "restore_seconds": 3.9}
+    broken = {"repository": "offsite", "backup_id": "ID1", "level": "checksum", "ok": False, "seconds": 0.1}
+    assert summary([{"item": "db", "failed": True, "msg": "1 of 2.", "results": [{**sound, **proof}, broken]}]) == [
+        "db: FAILED: 1 of 2.",
+        "  primary  ID1  restore  sound, restored in 3.9 s and equal to its fingerprint (33 compared) (4.2 s)",
+        "  offsite  ID1  checksum  NOT SOUND (0.1 s)",
+        "1 of 1 FAILED: db.",
+    ]
