@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._engines._interface import Engine
+from ._engines._registry import ENGINES
 from ._manifest import LEVELS
 from ._repositories._registry import REPOSITORIES
+from ._retention import COUNTS, DEFAULT_MINIMUM_VERIFIED
 from ._spec import Spec
 
 Options = Mapping[str, Any]
@@ -118,7 +120,41 @@ RESTORE = Spec(
     }
 )
 
-LEVEL = Spec({"level": {"type": "str", "choices": list(LEVELS), "default": "checksum"}})
+INFO = Spec({"set": {"type": "str"}, "at": {"type": "str"}, "limit": {"type": "int"}})
+
+VERIFY = Spec(
+    {
+        "backup_id": {"type": "str", "default": "latest"},
+        "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
+    }
+)
+
+RETENTION = Spec(
+    {
+        "retention": {
+            "type": "dict",
+            "required": True,
+            "options": {
+                **{rule: {"type": "int"} for rule in COUNTS},
+                "within": {"type": "str"},
+                "minimum_verified": {"type": "int", "default": DEFAULT_MINIMUM_VERIFIED},
+                "verified_level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
+            },
+        },
+        "blob_grace": {"type": "str", "default": "7d"},
+    }
+)
+
+COPY = Spec(
+    {
+        "source": {"type": "str"},
+        "destination": {"type": "str", "required": True},
+        "backup_id": {"type": "str", "default": "missing"},
+        "newer_than": {"type": "str"},
+    }
+)
+
+TEXTFILE = Spec({"textfile_dir": {"type": "path"}})
 
 
 def backup_spec(engine: type[Engine]) -> Spec:
@@ -131,6 +167,43 @@ def restore_spec(engine: type[Engine]) -> Spec:
     """All options of `<engine>_restore`."""
     own = Spec({**engine.OPTIONS, **engine.RESTORE_OPTIONS})
     return own + REPOSITORY + IDENTITY + REPORTING + RESTORE
+
+
+def engine_options(engine: type[Engine]) -> dict[str, Any]:
+    """What a verification lets be said about an engine: all of it, and nothing is required."""
+    return {name: {**option, "required": False} for name, option in engine.OPTIONS.items()}
+
+
+def verify_spec() -> Spec:
+    """All options of `backup_verify`: which engine a backup needs is known only when its manifest was read."""
+    engines = Spec({name: {"type": "dict", "options": engine_options(each)} for name, each in ENGINES.items()})
+    return REPOSITORY + IDENTITY + REPORTING + VERIFY + engines
+
+
+def declared_verify_spec(engine: type[Engine]) -> Spec:
+    """What can be declared for the verification of a component: the options of its one engine, not nested."""
+    return REPOSITORY + IDENTITY + REPORTING + VERIFY + Spec(engine_options(engine))
+
+
+def nest_engine(engine: str, arguments: Options) -> dict[str, Any]:
+    """Arguments by `declared_verify_spec` as `backup_verify` takes them."""
+    own = {name: value for name, value in arguments.items() if name in ENGINES[engine].OPTIONS}
+    return {**{name: value for name, value in arguments.items() if name not in own}, engine: own}
+
+
+def prune_spec() -> Spec:
+    """All options of `backup_prune`."""
+    return REPOSITORY + RETENTION + TEXTFILE
+
+
+def info_spec() -> Spec:
+    """All options of `backup_info`."""
+    return REPOSITORY + INFO
+
+
+def copy_spec() -> Spec:
+    """All options of `backup_copy`."""
+    return REPOSITORY + COPY + TEXTFILE
 
 
 def defaults(options: Options) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
         _warn(module, result.pop("warnings"))
         module.fail_json(**{**result, "msg": str(error)})
     except HoldfastError as error:
-        module.fail_json(msg=str(error), changed=False, **error.result())
+        module.fail_json(**{"changed": False, **error.result(), "msg": str(error)})
     except Exception as error:
         module.fail_json(
             msg=f"A defect in holdfast.ops: {type(error).__name__}: {error}. Please report it with the traceback.",

@@ -60,22 +60,26 @@ def test_backups_are_merged_and_missing_copies_named() -> None:
     primary, offsite = MemoryRepository("primary"), MemoryRepository("offsite")
     old = commit_backup(primary, NOON - 3 * HOUR)
     put(offsite, manifest_key(old.id), old.to_json())
-    new = commit_backup(primary, NOON - HOUR, set="nightly")
+    new = commit_backup(primary, NOON - HOUR, set="nightly@20261122T110000Z")
     found = look(primary, offsite)
     assert [(each.id, [c.repository for c in each.copies], each.missing) for each in found.entries] == [
         (new.id, ["primary"], ("offsite",)),
         (old.id, ["primary", "offsite"], ()),
     ]
+    assert [each.id for each in look(primary, stamp="nightly").entries] == [new.id]
     told = describe_entry(found.entries[0], "shop", NOON)
     assert told["age_seconds"] == 3599  # of the data, which is of a second later than the id
     assert told["stored_bytes"] == new.size and told["bytes"] == new.source_size
-    assert told["set"] == "nightly" and told["by_hand"] == ["cat shop.dump"] and new.id in told["restore"]
+    assert (
+        told["set"] == "nightly@20261122T110000Z" and told["by_hand"] == ["cat shop.dump"] and new.id in told["restore"]
+    )
 
 
 def test_filters() -> None:
     repository = MemoryRepository()
     ids = [commit_backup(repository, NOON - n * HOUR, set="a" if n % 2 else "b").id for n in range(1, 7)]
     assert [each.id for each in look(repository, stamp="a").entries] == ids[0::2]
+    assert [each.id for each in look(repository, stamp="c").entries] == []
     assert [each.id for each in look(repository, at=NOON - 3.5 * HOUR).entries] == ids[3:]
     assert [each.id for each in look(repository, limit=2).entries] == ids[:2]
     assert look(repository, limit=2).total == 6
@@ -229,8 +233,8 @@ def test_verifications_are_told_by_their_keys() -> None:
     put(repository, f"verified/{backup.id}/notes.txt", b"?")
     told = describe_entry(look(repository).entries[0], "shop", NOON)
     assert repository.reads == 1  # the manifest
-    assert (told["verified_level"], told["failed_level"]) == (None, "checksum")
-    assert told["copies"][0]["verified_level"] == "restore"
+    assert (told["verified"], told["last_failure"]["level"]) == (None, "checksum")
+    assert told["copies"][0]["verified"]["level"] == "restore"
 
 
 def test_at_selects_by_the_moment_of_the_data() -> None:

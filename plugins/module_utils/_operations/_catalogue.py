@@ -300,7 +300,7 @@ def catalogue(
 
     Args:
         cache_of: the local cache of a repository.
-        stamp: only backups of this set.
+        stamp: only backups of this set, named with its stamp (`omnidoc@20261122T020000Z`) or without.
         at: only backups whose data is of this moment or earlier.
         limit: only so many, the newest.
 
@@ -321,7 +321,7 @@ def catalogue(
     entries = [_entry(one, found) for one in sorted({one for each in found.values() for one in each.ids}, reverse=True)]
     total = len(entries)
     if stamp is not None:
-        entries = [each for each in entries if each.summary is not None and each.summary.set == stamp]
+        entries = [each for each in entries if each.summary is not None and _in_set(each.summary.set, stamp)]
     if at is not None:
         entries = [each for each in entries if _moment(each) <= at]
     warnings = [line for each in found.values() for line in each.warnings()]
@@ -342,13 +342,24 @@ def _entry(backup_id: str, found: Mapping[str, Holdings]) -> CatalogueEntry:
     )
 
 
+def _in_set(of_backup: str | None, wanted: str) -> bool:
+    return of_backup is not None and wanted in (of_backup, of_backup.rpartition("@")[0])
+
+
+def _describe_state(state: VerificationState) -> dict[str, Any]:
+    return {
+        "verified": {"level": state.level, "at": state.at} if state.level else None,
+        "last_failure": {"level": state.failed_level, "at": state.failed_at} if state.failed_level else None,
+    }
+
+
 def _moment(entry: CatalogueEntry) -> datetime:
     return parse_time(entry.summary.snapshot_at) if entry.summary is not None else entry.time
 
 
 def describe_entry(entry: CatalogueEntry, component: str, now: datetime) -> dict[str, Any]:
     """A backup as backup_info returns it."""
-    summary, state = entry.summary, entry.verification
+    summary = entry.summary
     result: dict[str, Any] = {
         "backup_id": entry.id,
         "component": component,
@@ -357,19 +368,9 @@ def describe_entry(entry: CatalogueEntry, component: str, now: datetime) -> dict
         "age_seconds": round((now - _moment(entry)).total_seconds()),
         "in_future": entry.future,
         "readable": summary is not None,
-        "verified_level": state.level,
-        "verified_at": state.at,
-        "failed_level": state.failed_level,
-        "failed_at": state.failed_at,
+        **_describe_state(entry.verification),
         "copies": [
-            {
-                "repository": copy.repository,
-                "readable": copy.readable,
-                "verified_level": copy.verification.level,
-                "verified_at": copy.verification.at,
-                "failed_level": copy.verification.failed_level,
-                "failed_at": copy.verification.failed_at,
-            }
+            {"repository": copy.repository, "readable": copy.readable, **_describe_state(copy.verification)}
             for copy in entry.copies
         ],
         "restore": f"ansible-playbook holdfast.ops.restore -e holdfast_component={component} "

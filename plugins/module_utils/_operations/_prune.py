@@ -172,15 +172,16 @@ class _Pruning:
             max_runtime=settings.max_runtime,
         )
         # An unreadable backup is no candidate: it neither counts nor goes before somebody has looked at it.
-        candidates = [self._candidate(holdings, one) for one in holdings.backups]
+        candidates = [
+            self._candidate(holdings, parsed)
+            for parsed in (BackupId.parse(one) for one in holdings.backups)
+            if parsed is not None
+        ]
         return _Survey(now, blobs, marks, data, running, holdings, plan(candidates, settings.policy, now), orphans)
 
-    def _candidate(self, holdings: Holdings, backup_id: str) -> Candidate:
-        state = holdings.state(backup_id)
-        parsed = BackupId.parse(backup_id)
-        if parsed is None:
-            raise AssertionError("parsed is None")
-        return Candidate(backup_id, parsed.time, state.reaches(self._settings.verified_level), state.failed)
+    def _candidate(self, holdings: Holdings, backup: BackupId) -> Candidate:
+        state = holdings.state(backup.text)
+        return Candidate(backup.text, backup.time, state.reaches(self._settings.verified_level), state.failed)
 
     def _counts(self, holdings: Holdings, backup_id: str) -> bool:
         state = holdings.state(backup_id)

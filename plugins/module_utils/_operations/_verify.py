@@ -209,7 +209,7 @@ class _InRepository:
                 continue
             self._result.findings.append(finding)
             if finding.level is not None and finding.problems != [_ABSENT]:
-                self._record(finding)
+                self._record(finding, finding.level)
 
     @property
     def _deep(self) -> bool:
@@ -348,14 +348,14 @@ class _InRepository:
 
     # -- recording ------------------------------------------------------------------------------------------------
 
-    def _record(self, finding: Finding) -> None:
+    def _record(self, finding: Finding, level: str) -> None:
         """Write what was found beside the manifest, by the store's clock, which orders what several hosts write."""
         if finding.level is None:
             raise AssertionError("finding.level is None")
         for _attempt in range(3):
             verification = Verification(
                 finding.backup_id,
-                finding.level,
+                level,
                 finding.ok,
                 rfc3339(self._repository.clock()),
                 round(finding.seconds, 3),

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the engines' options as backup_verify takes them: made from the specs, so that none is missing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.holdfast.ops.plugins.module_utils._arguments import engine_options
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
+
+
+def _suboption(engine: str, spec: dict[str, Any]) -> dict[str, Any]:
+    shown = {key: spec[key] for key in ("type", "elements", "choices", "default") if spec.get(key) is not None}
+    said = {"description": f"As the option of the same name of M(holdfast.ops.{engine}_restore).", **shown}
+    if spec.get("options"):
+        said["suboptions"] = {name: _suboption(engine, option) for name, option in spec["options"].items()}
+    return said
+
+
+def _options() -> dict[str, Any]:
+    return {
+        name: {
+            "description": [
+                f"What the levels V(archive) and V(restore) need to know of a backup made by the engine {name}.",
+                f"The options that M(holdfast.ops.{name}_backup) and M(holdfast.ops.{name}_restore) share.",
+            ],
+            "type": "dict",
+            "suboptions": {option: _suboption(name, spec) for option, spec in engine_options(engine).items()},
+        }
+        for name, engine in ENGINES.items()
+    }
+
+
+class ModuleDocFragment:
+    """One dictionary of options an engine. JSON is YAML."""
+
+    DOCUMENTATION = json.dumps({"options": _options()})
