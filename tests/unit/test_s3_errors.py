@@ -91,6 +91,7 @@ def refusal(code: str, status: int, message: str = "", operation: str = "PutObje
         ("XSomething", 501, "", Unsupported),
         ("InvalidStorageClass", 400, "", InvalidOption),
         ("KMS.NotFoundException", 400, "", Unsupported),
+        ("kms:KeyNotFound", 400, "", Unsupported),
         ("InvalidRequest", 400, "Bucket is missing Object Lock Configuration", Unsupported),
         ("InvalidRequest", 400, "something else", ToolFailed),
         ("InvalidObjectState", 403, "", Unsupported),
@@ -156,6 +157,14 @@ def test_no_answer(error: BaseException, kind: type[HoldfastError]) -> None:
     found = translate(error, PLACE, "write", "data/x")
     assert found.__class__ is kind
     assert "primary" in found.message
+
+
+def test_a_connection_that_breaks_off_without_tls_may_be_one_that_wants_it() -> None:
+    broken = boto.ConnectionClosedError(**ENDPOINT, error=ConnectionResetError(104, "reset"))
+    plain = Place("primary", "http://s3.example.com", "backups", "", 7, 21)
+    assert "https://" in str(translate(broken, plain).hint)
+    assert "https://" not in str(translate(broken, PLACE).hint)
+    assert "broke off" in translate(broken, PLACE).message
 
 
 @pytest.mark.parametrize(

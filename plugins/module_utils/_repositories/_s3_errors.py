@@ -99,7 +99,7 @@ _CODES: dict[str, tuple[type[HoldfastError], str, str | None]] = {
     "EntityTooSmall": (Unsupported, "wants larger parts", "Raise part_size."),
     "NotImplemented": (Unsupported, "cannot do what was asked", None),
     "MethodNotAllowed": (Unsupported, "cannot do what was asked", None),
-    "KMSNotConfigured": (Unsupported, "has no key management for the option sse", None),
+    "KMSNotConfigured": (Unsupported, "has no key for the option sse", "Compare sse_kms_key_id with the store's keys."),
     "InvalidBucketObjectLockConfiguration": (
         Unsupported,
         "has no Object Lock on this bucket",
@@ -194,7 +194,7 @@ def _refusal(error: BaseException, place: Place, right: str, what: str, said: st
         code = "InsufficientStorage"
     elif code == "InvalidRequest" and _LOCK.search(said):
         code = "InvalidBucketObjectLockConfiguration"
-    elif code.startswith(("KMS", "InvalidEncryption")):
+    elif code.lower().startswith(("kms", "invalidencryption")):
         code = "KMSNotConfigured"
     elif code == "AuthorizationHeaderMalformed" and "region" not in said.lower():
         code = "SignatureDoesNotMatch"
@@ -249,6 +249,10 @@ def _failure(error: BaseException, place: Place, said: str) -> HoldfastError:
         error, (boto.CredentialRetrievalError, boto.MetadataRetrievalError, boto.TokenRetrievalError, boto.SSOError)
     ):
         return AuthenticationFailed(f"{place}: the credentials could not be fetched.", tool_output=said)
+    if isinstance(error, (boto.ConnectionClosedError, boto.ResponseStreamingError, boto.IncompleteReadError)):
+        plain = place.endpoint.startswith("http:")
+        hint = "If the store speaks TLS, write https:// in endpoint_url." if plain else _LATER
+        return Unavailable(f"{place}: the connection broke off.", tool_output=said, hint=hint)
     return Unavailable(
         f"{place} cannot be reached.", tool_output=said, hint="Look at endpoint_url, name service and network."
     )
