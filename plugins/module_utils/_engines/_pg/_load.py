@@ -8,16 +8,13 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 
-from ..._errors import HoldfastError, ToolFailed
-from ..._manifest import Artefact
-from .._interface import RestoreRun
-from ._leftovers import mark
+from ..._errors import ToolFailed, Unsupported
 from ._plan import Wanted
 from ._server import Server, Tool
+from ._stored import Stored
 
 _ABOUT_ARCHIVE = re.compile(
     r"input file|end of file|archive|archiver|uncompress|could not read|corrupt|out of range|block type|data block",
@@ -26,46 +23,41 @@ _ABOUT_ARCHIVE = re.compile(
 """What pg_restore says when the fault is in what it reads, not in what the server makes of it."""
 
 
-def load(server: Server, run: RestoreRun, dump: Artefact, database: str, tool: Tool, wanted: Wanted) -> None:
-    """Restore an archive: streamed, or by several jobs from a scratch file.
+def load(server: Server, stored: Stored, source: str, database: str, tool: Tool, wanted: Wanted) -> None:
+    """Restore the archive of the database `source`: streamed, or by several jobs from scratch files.
 
     Raises:
         Corrupted: the stored bytes are not those that were written.
         HoldfastError: pg_restore failed, in its own words.
     """
+    run, parts = stored.run, stored.dumps(source)
     arguments = ["--exit-on-error"]
     if not wanted.tablespaces:
         arguments.append("--no-tablespaces")
-    jobs = wanted.jobs
-    if jobs > 1 and server.container:
-        run.warn("jobs: a restore into a container is streamed by one job.")
-        jobs = 1
+    streamed = parts[0].kind == "dump" and (wanted.jobs == 1 or server.container is not None)
     try:
-        if jobs > 1:
-            _from_file(server, run, dump, database, tool, [*arguments, f"--jobs={jobs}"])
-        else:
-            process = server.start(tool.path, *arguments, database=database, stdin=True, stdout=subprocess.DEVNULL)
-            run.reader.to_process(dump, process)
+        if not streamed:
+            _from_files(server, stored, source, database, tool, [*arguments, f"--jobs={wanted.jobs}"])
+            return
+        if wanted.jobs > 1:
+            run.warn("jobs: a restore into a container is streamed by one job.")
+        process = server.start(tool.path, *arguments, database=database, stdin=True, stdout=subprocess.DEVNULL)
+        run.reader.to_process(parts[0], process)
     except ToolFailed as error:
         if _ABOUT_ARCHIVE.search(error.tool_output or ""):
-            run.reader.decode(dump, lambda data: None)  # says which object is damaged, if one is
-        raise _explained(server, error) from None
+            for part in parts:
+                run.reader.decode(part, lambda data: None)  # says which object is damaged, if one is
+        raise server.describe(error.at("restore")) from None
 
 
-def _explained(server: Server, error: HoldfastError) -> HoldfastError:
-    return server.describe(error.at("restore"))
-
-
-def _from_file(
-    server: Server, run: RestoreRun, dump: Artefact, database: str, tool: Tool, arguments: list[str]
-) -> None:
-    owner = server.run_as
-    with run.scratch(owner.name if owner else None) as directory:
-        mark(directory)
-        path = os.path.join(directory, "archive")
-        run.reader.to_file(dump, path)
-        if owner is not None:
-            os.chown(path, owner.uid, owner.gid)
+def _from_files(server: Server, stored: Stored, source: str, database: str, tool: Tool, arguments: list[str]) -> None:
+    if server.container:
+        raise Unsupported(
+            "A dump in directory format cannot be restored into a container, whose pg_restore sees no files of this host.",
+            stage="restore",
+            hint="Connect to the container's published port (login_host).",
+        )
+    with stored.unpacked(source, server.run_as) as path:
         process = server.start(tool.path, *arguments, path, database=database, stdout=subprocess.DEVNULL)
         try:
             process.check(stage="restore")

@@ -36,6 +36,19 @@ SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384 AND relnamespace NOT IN
     OR EXISTS (SELECT FROM pg_extension WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_largeobject_metadata) AS live"""
 
 
+OPTIONS: Mapping[str, Any] = {
+    "target_database": {"type": "str"},
+    "globals": {"type": "str", "choices": ["missing", "all", "none"], "default": "missing"},
+    "keep_previous": {"type": "bool", "default": True},
+    "jobs": {"type": "int", "default": 1},
+    "tables": {"type": "list", "elements": "str", "default": []},
+    "schemas": {"type": "list", "elements": "str", "default": []},
+    "tablespaces": {"type": "bool", "default": True},
+    "amcheck": {"type": "bool", "default": True},
+}
+"""Options of a restore only."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a restore shall do.
@@ -46,9 +59,8 @@ class Wanted:
         globals: `missing`, `all` or `none`.
         tables, schemas: only these, into an existing database.
         tablespaces: as they were; otherwise everything into the target's default.
-        passwords: new roles get the ones that they had.
         any_locale: take the locale C where the recorded one does not exist (scratch places only).
-        scratch: the databases are looked at and dropped; they get temporary names only.
+        scratch: the databases are looked at and dropped; new roles get no passwords, and are dropped too.
     """
 
     databases: tuple[str, ...] | None = None
@@ -60,9 +72,27 @@ class Wanted:
     schemas: tuple[str, ...] = ()
     tablespaces: bool = True
     amcheck: bool = True
-    passwords: bool = True
     any_locale: bool = False
     scratch: bool = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
+        """Read the options.
+
+        Raises:
+            InvalidOption: they contradict each other.
+        """
+        one, several = options.get("database"), options.get("databases")
+        if one and several:
+            raise InvalidOption("database and databases exclude each other.", stage="preflight")
+        names = (str(one),) if one else tuple(str(name) for name in several or ())
+        values = {name: options.get(name) for name in OPTIONS if options.get(name) is not None}
+        target = values.pop("target_database", None)
+        for name in ("tables", "schemas"):
+            values[name] = tuple(values.get(name, ()))
+        wanted = cls(None if not names or names == ("all",) else names, target, **values)
+        wanted.check()
+        return wanted
 
     @property
     def selects(self) -> bool:
@@ -107,7 +137,7 @@ class Plan:
     Attributes:
         globals: of the backup, when it has them.
         new_roles, new_tablespaces: that will be created.
-        maintenance: a database of the server that takes no part.
+        maintenance: a database of the server that takes no part; empty when one has to be made.
         tool: pg_restore.
     """
 
@@ -132,8 +162,8 @@ def make_plan(server: Server, stored: Stored, wanted: Wanted) -> Plan:
     details = stored.details
     chosen = _choose(details, wanted)
     names = [wanted.target or one["name"] for one in chosen]
-    maintenance = _maintenance(server, names)
-    with server.connect(maintenance) as session:
+    maintenance = _maintenance(server, () if wanted.scratch else names)
+    with server.connect(maintenance) if maintenance else server.connect_anywhere() as session:
         server.learn_version(session)
         tool = _check_versions(server, session, details, stored.dumped_by)
         targets, warnings = _look_at_targets(server, session, chosen, names, wanted)
@@ -147,6 +177,7 @@ def make_plan(server: Server, stored: Stored, wanted: Wanted) -> Plan:
         if not wanted.selects and not wanted.scratch:
             plan.warnings += check_can_be_renamed(session, [one.name for one in targets if one.exists])
     _describe(plan, wanted)
+    plan.live.sort()
     return plan
 
 
@@ -170,7 +201,7 @@ def _choose(details: Mapping[str, Any], wanted: Wanted) -> list[Mapping[str, Any
 
 
 def _maintenance(server: Server, names: Collection[str]) -> str:
-    """A database to work from that is not itself replaced."""
+    """A database to work from that is not itself replaced; empty when there is none."""
     preferred = str(server.options["maintenance_db"] or "postgres")
     for name in (preferred, "postgres", "template1"):
         if name in names:
@@ -180,7 +211,7 @@ def _maintenance(server: Server, names: Collection[str]) -> str:
                 return name
         except NotFound:
             continue
-    raise InvalidOption("There is no database to restore from.", stage="preflight", hint="Name one (maintenance_db).")
+    return ""
 
 
 def _check_versions(server: Server, session: Session, details: Mapping[str, Any], dumped_by: int) -> Tool:
@@ -257,6 +288,9 @@ def _plan_roles(session: Session, plan: Plan, wanted: Wanted) -> None:
             plan.lines.append(f"alter existing roles: {', '.join(r for r in plan.globals.roles if r in known)}")
         return
     missing = missing_roles(session, referred)
+    if wanted.scratch:  # who they are does not matter there, only that they are
+        known_roles = plan.globals.roles if plan.globals else []
+        plan.globals = plan.globals if set(missing) <= set(known_roles) else Globals.naming(missing)
     check_wanted(missing, plan.globals if wanted.globals == "missing" else None)
     plan.new_roles = missing
 

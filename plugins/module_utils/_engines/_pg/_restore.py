@@ -11,9 +11,10 @@ which is one transaction, nothing that anybody uses has been touched.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -50,12 +51,29 @@ def restore(server: Server, run: RestoreRun, wanted: Wanted) -> Proof:
     plan = make_plan(server, stored, wanted)
     server.claim(run.backup.id)
     sweep_directories(run.place.scratch_dir)
-    with server.connect(plan.maintenance) as keeper:
+    with _workplace(server, plan), server.connect(plan.maintenance) as keeper:
         for name in sweep_databases(keeper):
             run.warn(f"Dropped {name}, left by a restore that was killed.")
         if wanted.selects:
             return restore_selected(server, run, stored, plan, wanted)
         return Restoring(server, run, stored, plan, wanted, keeper).execute()
+
+
+@contextlib.contextmanager
+def _workplace(server: Server, plan: Plan) -> Iterator[None]:
+    """A database to work from, where every other takes part (a fresh cluster that gets `postgres` and `template1`)."""
+    if plan.maintenance:
+        yield
+        return
+    name = PREFIX + secrets.token_hex(8)
+    with server.connect_anywhere() as session:
+        session.execute(f"CREATE DATABASE {identifier(name)} TEMPLATE template0")
+    plan.maintenance = name
+    try:
+        yield
+    finally:
+        with server.connect_anywhere() as session:
+            drop_database(session, name)
 
 
 class Restoring:
@@ -75,6 +93,27 @@ class Restoring:
         self._roles: list[str] = []
         self._tablespaces: list[str] = []
         self._altered = False
+
+    def rehearse(self) -> Proof:
+        """Restore and prove one database after the other, and keep none."""
+        found: dict[str, Findings] = {}
+        try:
+            self.make_roles()
+            for target in self.plan.targets:
+                found[target.name] = self.make(target)
+                self.run.progress.stage("drop")
+                for temporary in list(self._made):
+                    drop_database(self.keeper, temporary)
+                    del self._made[temporary]
+        except BaseException as error:
+            left = self.undo()
+            if isinstance(error, HoldfastError):
+                error.left_behind = error.left_behind or left
+            raise
+        left = self.undo()
+        if left:
+            self.run.warn(f"Left behind: {left}.")
+        return combine(self.run.backup.fingerprint, found)
 
     def execute(self) -> Proof:
         """Restore, prove, swap; or undo."""
@@ -104,7 +143,7 @@ class Restoring:
             self._replay(source)
         elif self.plan.new_roles:
             known = existing_roles(self.keeper)
-            statements = source.creating(self.plan.new_roles, known, passwords=self.wanted.passwords)
+            statements = source.creating(self.plan.new_roles, known, bare=self.wanted.scratch)
             apply(self.keeper, statements)
             self._roles = list(self.plan.new_roles)
 
@@ -128,9 +167,8 @@ class Restoring:
         hold(self.keeper, temporary)
         self._made[temporary] = target
         self._create(temporary, described)
-        dump = self.stored.dump(described["name"])
-        progress.stage("restore", dump.size)
-        load(self.server, self.run, dump, temporary, self.plan.tool, self.wanted)
+        progress.stage("restore", sum(part.size for part in self.stored.dumps(described["name"])))
+        load(self.server, self.stored, described["name"], temporary, self.plan.tool, self.wanted)
         progress.stage("analyze")
         analyze(self.server, temporary)
         progress.stage("prove")

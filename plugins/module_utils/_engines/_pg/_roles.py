@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..._errors import Corrupted, NotFound
-from ._sql import Session, literals
+from ._sql import Session, identifier, literals
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|--[^\n]*|/\*.*?\*/|^\\[^\n]*)
@@ -170,13 +170,18 @@ class Globals:
         self.roles = [s.role for s in self.statements if s.kind == "create_role"]
         self.tablespaces = [s.name for s in self.statements if s.kind == "tablespace" and s.text.startswith("CREATE")]
 
-    def creating(self, wanted: Collection[str], existing: Collection[str], *, passwords: bool = True) -> list[str]:
+    @classmethod
+    def naming(cls, roles: Iterable[str]) -> Globals:
+        """Globals that hold nothing but some roles."""
+        return cls("".join(f"CREATE ROLE {identifier(role)};\n" for role in roles))
+
+    def creating(self, wanted: Collection[str], existing: Collection[str], *, bare: bool = False) -> list[str]:
         """Statements that create the wanted roles which do not exist, and touch nothing that does.
 
         A membership is made when one of its two sides is new; the role that restores is its grantor.
 
         Args:
-            passwords: give the new roles the passwords that they had.
+            bare: without passwords, settings and comments (for a scratch place).
         """
         new = {role for role in self.roles if role in set(wanted) - set(existing)}
         known = new | set(existing)
@@ -188,9 +193,8 @@ class Globals:
             elif s.role not in new:
                 continue
             elif s.kind == "attributes":
-                bare = s if passwords else _again(s.without_password())
-                statements.append(bare.without_defaults())
-            else:
+                statements.append((_again(s.without_password()) if bare else s).without_defaults())
+            elif s.kind == "create_role" or not bare:
                 statements.append(s.text)
         return statements
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A private cluster to restore into: the server's own programs, an unprivileged user, a socket that nobody else reaches.
+"""A private cluster to restore into: an unprivileged user, a socket that nobody else reaches, no TCP.
 
 PRIVATE to the collection; may change without notice.
 """
@@ -84,8 +84,8 @@ def find_programs(major: int, bin_dir: str | None, run_as: Account | None) -> Pr
             f"No PostgreSQL server of version {major} or newer is installed on this host, so there is nothing to "
             "start a scratch cluster with.",
             stage="preflight",
-            hint=f"Install the package postgresql-{major}, name its directory (bin_dir), or name a server for a scratch "
-            "database (scratch_database: true with the login options).",
+            hint=f"Install the package postgresql-{major}, name its directory (bin_dir), or let a server that you name "
+            "hold a scratch database (scratch_database: true).",
         )
     return named[0] if named else min(found, key=lambda programs: programs.major)
 
@@ -182,7 +182,10 @@ class Cluster:
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as stream:
             stream.writelines(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
         self._process = Process(
-            [self.programs.path("postgres"), "-D", self.data], run_as=self._run_as, stdout=subprocess.DEVNULL
+            [self.programs.path("postgres"), "-D", self.data],
+            run_as=self._run_as,
+            stdout=subprocess.DEVNULL,
+            dies_with_us=True,
         )
         self._await(connect)
 

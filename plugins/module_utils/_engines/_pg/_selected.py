@@ -18,12 +18,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._errors import HoldfastError, NotProved, ToolFailed
+from ..._errors import HoldfastError, NotProved, ToolFailed, Unsupported
 from ..._process import Process
 from .._interface import Proof, RestoreRun
 from . import _toc
 from ._fingerprint import compare, take
 from ._plan import Plan, Wanted
+from ._replace import Way, existing_schemas, make_way
 from ._server import Server
 from ._sql import literal
 from ._stored import Stored, feed
@@ -40,7 +41,13 @@ def restore_selected(server: Server, run: RestoreRun, stored: Stored, plan: Plan
     """
     (target,) = plan.targets
     source = target.described["name"]
-    dump = stored.dump(source)
+    (dump, *more) = stored.dumps(source)
+    if more or dump.kind != "dump":
+        raise Unsupported(
+            "Tables and schemas are restored from a dump in custom format only; this one is a directory.",
+            stage="preflight",
+            hint="Restore the database under another name (target_database) and copy from there.",
+        )
     run.progress.stage("select")
     contents = stored.contents(server, plan.tool.path, source)
     tables = [_toc.table_name(text) for text in wanted.tables]
@@ -51,9 +58,12 @@ def restore_selected(server: Server, run: RestoreRun, stored: Stored, plan: Plan
     keys = [key for key in (*tables_held, *expected.get("sequences", {})) if chosen.holds(*_toc.table_name(key))]
     sure = expected.get("level") in ("counts", "digest")
     counted = {key: tables_held[key]["rows"] for key in keys if key in tables_held and sure}
+    with server.connect(target.name) as session:
+        way = make_way(session, tables, schemas)
+        chosen.leave_out_schemas(existing_schemas(session))
     run.progress.stage("restore", dump.size)
     with _list_file(server, run, chosen.listing()) as path:
-        arguments = ["--file=-", f"--use-list={path}", "--clean", "--if-exists", "--exit-on-error"]
+        arguments = ["--file=-", f"--use-list={path}", "--exit-on-error"]
         if not wanted.tablespaces:
             arguments.append("--no-tablespaces")
         script = server.start(plan.tool.path, *arguments, stdin=True)
@@ -62,23 +72,22 @@ def restore_selected(server: Server, run: RestoreRun, stored: Stored, plan: Plan
             "-X", "-q", "-v", "ON_ERROR_STOP=1",
             database=target.name, stdin=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        _transact(server, run, dump, script, psql, counted)
+        _transact(server, run, dump, script, psql, Way(way.before, way.after + _count_check(counted)))
     return _proof(server, target.name, expected, keys, run)
 
 
-def _transact(
-    server: Server, run: RestoreRun, dump: Any, script: Process, psql: Process, counted: Mapping[str, int]
-) -> None:
+def _transact(server: Server, run: RestoreRun, dump: Any, script: Process, psql: Process, way: Way) -> None:
     """Run the script in one transaction, committed when all was read and all rows are there."""
     into = psql.popen.stdin
-    assert into is not None
+    if into is None:
+        raise AssertionError("into is None")
     try:
         with contextlib.suppress(BrokenPipeError):
-            into.write(b"BEGIN;\n")
+            into.write(f"BEGIN;\n{way.before}".encode("utf-8", "surrogateescape"))
             into.flush()
             broken = _Pump(script, into.fileno(), run, dump).run()
             if not broken:
-                into.write(_count_check(counted).encode("utf-8", "surrogateescape") + b"COMMIT;\n")
+                into.write(f"{way.after}COMMIT;\n".encode("utf-8", "surrogateescape"))
         with contextlib.suppress(BrokenPipeError):
             into.close()
         psql.check(stage="restore")
@@ -105,7 +114,8 @@ class _Pump:
     def run(self) -> bool:
         """Move all; whether psql stopped reading (its exit code says why)."""
         out = self._script.popen.stdout
-        assert out is not None
+        if out is None:
+            raise AssertionError("out is None")
         thread = threading.Thread(target=self._copy, args=(out.fileno(),), name="script", daemon=True)
         thread.start()
         try:
@@ -187,7 +197,5 @@ def _proof(server: Server, database: str, expected: Mapping[str, Any], keys: Seq
 def _explained(server: Server, error: HoldfastError) -> HoldfastError:
     meant = server.describe(error.at("restore"))
     if "depend" in (meant.tool_output or ""):
-        meant.hint = (
-            "Something that is not restored depends on what would be replaced; restore it too, or drop it first."
-        )
+        meant.hint = "Restore what depends on it too, or drop that first; nothing was changed."
     return meant

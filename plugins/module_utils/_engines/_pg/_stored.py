@@ -11,18 +11,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
+import tarfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from ..._errors import Corrupted
 from ..._manifest import Artefact
-from ..._process import Process
+from ..._process import Account, Process
+from ..._stream._source import CHUNK
 from .._interface import RestoreRun
 from . import _toc
+from ._leftovers import mark
 from ._roles import Globals
 from ._server import Server
+
+_MEMBER = re.compile(r"(?:toc\.dat|\d+\.dat|blobs(?:_\d+)?\.toc|blob_\d+\.dat)\Z")
+"""Files of pg_dump's directory format, uncompressed."""
 
 
 class Stored:
@@ -73,20 +81,23 @@ class Stored:
         """Major version of the pg_dump that wrote the archives; 0 when the backup does not say."""
         return int(self.run.backup.source.get("pg_dump_major") or 0)
 
-    def dump(self, database: str) -> Artefact:
-        """The archive of a database.
+    def dumps(self, database: str) -> list[Artefact]:
+        """The archive of a database: one of custom format (`dump`), or the parts of a directory (`directory`).
 
         Raises:
             Corrupted: there is none.
         """
-        names = [one["name"] for one in self.details["databases"]]
-        for artefact in self.run.backup.artefacts:
-            if artefact.kind == "dump" and names[int(artefact.attributes.get("database", 0))] == database:
-                return artefact
-        raise Corrupted(f"{self.run.backup.id} has no dump of the database {database!r}.")
+        found = [
+            artefact
+            for artefact in self.run.backup.artefacts
+            if artefact.kind in ("dump", "directory") and artefact.attributes.get("database") == database
+        ]
+        if not found:
+            raise Corrupted(f"{self.run.backup.id} has no dump of the database {database!r}.")
+        return found
 
     def contents(self, server: Server, program: str, database: str) -> _toc.Contents:
-        """The table of contents of a database's archive; reads its beginning only."""
+        """The table of contents of a database's archive of custom format; reads its beginning only."""
         process = server.start(program, "--list", "--verbose", stdin=True)
         out = process.popen.stdout
         assert out is not None
@@ -94,12 +105,69 @@ class Stored:
         listener = threading.Thread(target=lambda: said.append(out.read()), name="listen", daemon=True)
         listener.start()
         try:
-            feed(self.run, self.dump(database), process, whole=False)
+            feed(self.run, self.dumps(database)[0], process, whole=False)
             listener.join()
             process.check(stage="restore")
         finally:
             process.terminate()
         return _toc.parse(said[0].decode("utf-8", "surrogateescape"))
+
+    @contextlib.contextmanager
+    def unpacked(self, database: str, owner: Account | None) -> Iterator[str]:
+        """The archive of a database as a file or directory that pg_restore can seek in, below a scratch directory.
+
+        Args:
+            owner: whose it shall be; None: ours.
+        """
+        parts = self.dumps(database)
+        with self.run.scratch(owner.name if owner else None) as scratch:
+            mark(scratch)
+            path = os.path.join(scratch, "archive")
+            if parts[0].kind == "dump":
+                self.run.reader.to_file(parts[0], path)
+            else:
+                os.mkdir(path, 0o700)
+                for part in parts:
+                    self.unpack(part, path)
+            if owner is not None:
+                for one in (path, *(entry.path for entry in os.scandir(path) if os.path.isdir(path))):
+                    os.chown(one, owner.uid, owner.gid)
+            yield path
+
+    def unpack(self, part: Artefact, directory: str | None, keep: Container[str] | None = None) -> list[str]:
+        """Read a tar stream of files of pg_dump's directory format to its end; the names in it.
+
+        Args:
+            directory: where the files go; None only reads.
+            keep: those that go there; None: all.
+
+        Raises:
+            Corrupted: it breaks off, or holds what pg_dump does not write.
+        """
+        names = []
+        with self.run.reader.open(part) as stream:
+            try:
+                with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+                    for member in tar:
+                        if not (member.isreg() and _MEMBER.match(member.name)):
+                            raise Corrupted(f"{part.name} holds {member.name!r}, which pg_dump does not write.")
+                        content = tar.extractfile(member)
+                        assert content is not None
+                        names.append(member.name)
+                        if directory and (keep is None or member.name in keep):
+                            target = os.open(
+                                os.path.join(directory, member.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
+                            )
+                            with open(target, "wb") as out:
+                                shutil.copyfileobj(content, out, CHUNK)
+                        else:
+                            while content.read(CHUNK):
+                                pass
+                while stream.read(CHUNK):  # the checksum is compared at the very end
+                    pass
+            except tarfile.TarError as error:
+                raise Corrupted(f"{part.name} is no complete tar stream: {error}.") from None
+        return names
 
 
 class _Enough(Exception):
@@ -113,7 +181,8 @@ def feed(run: RestoreRun, artefact: Artefact, process: Process, *, whole: bool =
         whole: read the artefact to its end nevertheless, so that its checksum is proved.
     """
     pipe = process.popen.stdin
-    assert pipe is not None
+    if pipe is None:
+        raise AssertionError("pipe is None")
     reading = True
 
     def write(data: bytes | memoryview) -> None:

@@ -232,6 +232,11 @@ class Selection:
     def _depends_on_chosen(self, entry: Entry) -> bool:
         return any(i in self.chosen for i in entry.depends)
 
+    def leave_out_schemas(self, existing: Collection[str]) -> None:
+        """Do not create the schemas that exist already."""
+        flat = tuple(f"- {_flat(name)} " for name in existing)
+        self.chosen -= {e.id for e in self._entries if e.kind == "SCHEMA" and e.rest.startswith(flat)}
+
     def holds(self, schema: str, name: str) -> bool:
         """Whether a table or sequence is among them."""
         found = [e for e in self._entries if e.kind in _RELATIONS and e.is_named(schema, name)]
