@@ -307,10 +307,13 @@ def test_clock_is_the_stores(repository: S3Repository) -> None:
 def test_sweep_aborts_what_began_before(seaweed: SeaweedFS, bucket: str, repository: S3Repository) -> None:
     for key in ("data/old", "other/old"):
         repository.begin(key).write_part(1, b"x", sha(b"x"))
+    neighbour = opened(seaweed, bucket, prefix="team/web_db2")
+    neighbour.begin("data/old")
+    neighbour.close()
     now = repository.clock()
     assert repository.sweep_uploads("data/", now - timedelta(hours=1)) == []
     assert repository.sweep_uploads("data/", now + timedelta(seconds=2)) == ["data/old"]
-    assert seaweed.uploads(bucket) == ["team/web_db/other/old"]
+    assert seaweed.uploads(bucket) == ["team/web_db/other/old", "team/web_db2/data/old"]
 
 
 # -- rights -----------------------------------------------------------------------------------------------------------

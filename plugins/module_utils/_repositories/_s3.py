@@ -258,7 +258,8 @@ class S3Repository(Repository):
         ranged = offset > 0 or length is not None
         end = "" if length is None else offset + length - 1
         arguments = {"Range": f"bytes={offset}-{end}"} if ranged else {}
-        for tries_left in range(self._options["retries"], -1, -1):
+        tries_left = self._options["retries"]
+        while True:
             try:
                 response = self._client.get_object(Bucket=self.bucket, Key=self._key(key), **arguments)
             except self._errors as error:
@@ -275,7 +276,7 @@ class S3Repository(Repository):
                     # The client itself asks again until the answer begins; what breaks off later is ours to repeat.
                     if not tries_left:
                         raise translate(error, self._place, "read", key) from error
-        raise AssertionError("unreachable")
+            tries_left -= 1
 
     def delete(self, keys: Iterable[str]) -> None:
         waiting = iter(keys)
@@ -358,15 +359,16 @@ class S3Repository(Repository):
     def sweep_uploads(
         self, prefix: str, before: datetime
     ) -> builtins.list[str]:  # the method of that name hides the type
-        swept = []
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self.bucket, Prefix=self._key(prefix)
-        )
+        swept, wanted = [], self._key(prefix)
+        # All of the bucket: as a prefix, MinIO takes only a whole key here.
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
         try:
-            stale = [one for page in pages for one in page.get("Uploads", ()) if one["Initiated"] < before]
+            uploads = [one for page in pages for one in page.get("Uploads", ()) if one["Key"].startswith(wanted)]
         except self._errors as error:
             raise translate(error, self._place, "list", "incomplete uploads") from error
-        for one in stale:
+        for one in uploads:
+            if one["Initiated"] >= before:
+                continue
             key = one["Key"][len(self._prefix) :]
             with contextlib.suppress(NotFound):  # completed or aborted meanwhile
                 self._call("delete", "abort_multipart_upload", key, Key=one["Key"], UploadId=one["UploadId"])
