@@ -11,12 +11,19 @@ from typing import Any
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import engine_options
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
 
+_SAID = {
+    "scratch_database": "With the level V(restore), do not start a private cluster: restore into a temporary database "
+    "of the server that the login options name, and drop it again.",
+}
+"""Options that only a verification has."""
 
-def _suboption(engine: str, spec: dict[str, Any]) -> dict[str, Any]:
+
+def _suboption(engine: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     shown = {key: spec[key] for key in ("type", "elements", "choices", "default") if spec.get(key) is not None}
-    said = {"description": f"As the option of the same name of M(holdfast.ops.{engine}_restore).", **shown}
+    text = _SAID.get(name, f"As the option of the same name of M(holdfast.ops.{engine}_restore).")
+    said = {"description": text, **shown}
     if spec.get("options"):
-        said["suboptions"] = {name: _suboption(engine, option) for name, option in spec["options"].items()}
+        said["suboptions"] = {inner: _suboption(engine, inner, option) for inner, option in spec["options"].items()}
     return said
 
 
@@ -28,7 +35,7 @@ def _options() -> dict[str, Any]:
                 f"The options that M(holdfast.ops.{name}_backup) and M(holdfast.ops.{name}_restore) share.",
             ],
             "type": "dict",
-            "suboptions": {option: _suboption(name, spec) for option, spec in engine_options(engine).items()},
+            "suboptions": {option: _suboption(name, option, spec) for option, spec in engine_options(engine).items()},
         }
         for name, engine in ENGINES.items()
     }

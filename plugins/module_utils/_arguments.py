@@ -171,7 +171,8 @@ def restore_spec(engine: type[Engine]) -> Spec:
 
 def engine_options(engine: type[Engine]) -> dict[str, Any]:
     """What a verification lets be said about an engine: all of it, and nothing is required."""
-    return {name: {**option, "required": False} for name, option in engine.OPTIONS.items()}
+    options = {**engine.OPTIONS, **engine.VERIFY_OPTIONS}
+    return {name: {**option, "required": False} for name, option in options.items()}
 
 
 def verify_spec() -> Spec:
@@ -187,7 +188,7 @@ def declared_verify_spec(engine: type[Engine]) -> Spec:
 
 def nest_engine(engine: str, arguments: Options) -> dict[str, Any]:
     """Arguments by `declared_verify_spec` as `backup_verify` takes them."""
-    own = {name: value for name, value in arguments.items() if name in ENGINES[engine].OPTIONS}
+    own = {name: value for name, value in arguments.items() if name in engine_options(ENGINES[engine])}
     return {**{name: value for name, value in arguments.items() if name not in own}, engine: own}
 
 

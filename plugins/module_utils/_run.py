@@ -291,7 +291,7 @@ def run_restore(module: Module, engine_class: type[Engine]) -> None:
         with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
 
             def safety_backup(restored: Backup) -> Mapping[str, Any]:
-                return _safety_backup(module, engine_class, stores, restored)
+                return _safety_backup(module, engine, stores, restored)
 
             hook = safety_backup if params["safety_backup"] else None
             return restore_result(restore(engine, stores, settings, progress(module), hook))
@@ -311,12 +311,14 @@ def _moment(params: Params) -> Any:
 
 
 def _safety_backup(
-    module: Module, engine_class: type[Engine], stores: list[Repository], restored: Backup
+    module: Module, planned: Engine, stores: list[Repository], restored: Backup
 ) -> Mapping[str, Any]:
     """Back up what a restore is about to replace, encrypted as the backup that is restored."""
+    engine_class = type(planned)
     params = {
         **defaults({**backup_spec(engine_class).options, **ENCRYPTION.options, **BACKUP.options}),
         **{name: value for name, value in module.params.items() if value is not None},
+        **planned.safety_options(),
     }
     method = str(restored.encryption.get("method", "none"))
     given = params.get("identity") or {}

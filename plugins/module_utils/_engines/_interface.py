@@ -188,6 +188,8 @@ class Engine(abc.ABC):
     """Options of a backup only."""
     RESTORE_OPTIONS: ClassVar[Mapping[str, Any]] = {}
     """Options of a restore only."""
+    VERIFY_OPTIONS: ClassVar[Mapping[str, Any]] = {}
+    """Options of a verification only."""
 
     def __init__(self, options: Mapping[str, Any], place: Place) -> None:
         self.options = options
@@ -204,6 +206,10 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def plan_restore(self, run: RestoreRun) -> RestorePlan:
         """Preflight of a restore: target, versions, room, roles, extensions. Nothing is touched."""
+
+    def safety_options(self) -> Mapping[str, Any]:
+        """After `plan_restore`: the options with which a backup holds what the restore would replace."""
+        return {}
 
     @abc.abstractmethod
     def restore(self, run: RestoreRun) -> Proof:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .._errors import InternalError
 from ._interface import BackupPlan, BackupRun, Engine, Place, Proof, RestorePlan, RestoreRun
-from ._pg import _backup, _server
+from ._pg import _backup, _plan, _restore, _server, _verify
+from ._pg._stored import Stored
 
 
 class PostgresqlEngine(Engine):
@@ -24,11 +24,14 @@ class PostgresqlEngine(Engine):
     name = "postgresql"
     OPTIONS: ClassVar[Mapping[str, Any]] = {**_server.OPTIONS, **_backup.DATABASE_OPTIONS}
     BACKUP_OPTIONS: ClassVar[Mapping[str, Any]] = _backup.OPTIONS
+    RESTORE_OPTIONS: ClassVar[Mapping[str, Any]] = _plan.OPTIONS
+    VERIFY_OPTIONS: ClassVar[Mapping[str, Any]] = _verify.OPTIONS
 
     def __init__(self, options: Mapping[str, Any], place: Place) -> None:
         super().__init__(options, place)
         self._opened: _server.Server | None = None
         self._job: _backup.BackupJob | None = None
+        self._planned: _plan.Plan | None = None
 
     @property
     def server(self) -> _server.Server:
@@ -50,16 +53,22 @@ class PostgresqlEngine(Engine):
         self._backup.run(run)
 
     def plan_restore(self, run: RestoreRun) -> RestorePlan:
-        raise InternalError("not wired yet")
+        self._planned = _plan.make_plan(self.server, Stored(run), _plan.Wanted.from_options(self.options))
+        return self._planned.result()
+
+    def safety_options(self) -> Mapping[str, Any]:
+        live = [target.name for target in self._planned.targets if target.exists] if self._planned else []
+        plain = {name: option.get("default") for name, option in _backup.OPTIONS.items()}
+        return {**plain, "database": None, "databases": live}
 
     def restore(self, run: RestoreRun) -> Proof:
-        raise InternalError("not wired yet")
+        return _restore.restore(self.server, run, _plan.Wanted.from_options(self.options))
 
     def verify_archive(self, run: RestoreRun) -> Mapping[str, Any]:
-        raise InternalError("not wired yet")
+        return _verify.verify_archive(self.server, run)
 
     def verify_restore(self, run: RestoreRun) -> Proof:
-        raise InternalError("not wired yet")
+        return _verify.verify_restore(self.options, self.place.component, run)
 
     def close(self) -> None:
         if self._opened is not None:

@@ -53,7 +53,7 @@ def load(server: Server, stored: Stored, source: str, database: str, tool: Tool,
 def _from_files(server: Server, stored: Stored, source: str, database: str, tool: Tool, arguments: list[str]) -> None:
     if server.container:
         raise Unsupported(
-            "A dump in directory format cannot be restored into a container, whose pg_restore sees no files of this host.",
+            "A dump in directory format cannot be restored into a container, which sees no files of this host.",
             stage="restore",
             hint="Connect to the container's published port (login_host).",
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..._errors import InvalidOption, NotFound, PermissionDenied, Refused, Unsupported, VersionMismatch
+from .._interface import RestorePlan
 from ._catalog import databases as list_databases
 from ._preflight import check_extensions, check_locale, check_room
 from ._roles import Globals, check_wanted, existing_roles, missing_roles
@@ -86,7 +87,7 @@ class Wanted:
         if one and several:
             raise InvalidOption("database and databases exclude each other.", stage="preflight")
         names = (str(one),) if one else tuple(str(name) for name in several or ())
-        values = {name: options.get(name) for name in OPTIONS if options.get(name) is not None}
+        values: dict[str, Any] = {name: options[name] for name in OPTIONS if options.get(name) is not None}
         target = values.pop("target_database", None)
         for name in ("tables", "schemas"):
             values[name] = tuple(values.get(name, ()))
@@ -150,6 +151,10 @@ class Plan:
     live: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def result(self) -> RestorePlan:
+        """As the operation knows it."""
+        return RestorePlan(tuple(self.lines), bool(self.targets), ", ".join(self.live) or None, tuple(self.warnings))
 
 
 def make_plan(server: Server, stored: Stored, wanted: Wanted) -> Plan:

@@ -23,12 +23,6 @@ PROBES = 3
 _REPORTED = 20
 """Lines of a tool's findings that a proof keeps."""
 
-OURS = (
-    "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    " AND NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e')"
-)
-"""Relations of users (`c`, in namespace `n`), without those of extensions."""
-
 
 @dataclass
 class Findings:
@@ -168,7 +162,10 @@ def _probe(session: Session, index: Mapping[str, Any]) -> str:
         _search_widely(session, str(index["method"]))
         for row in rows:
             probe = literal(row["key"])
-            nearest = f"SELECT ({key})::text AS key FROM {index['table']} WHERE {condition} ORDER BY ({key}) {operator} {probe} LIMIT 1"
+            nearest = (
+                f"SELECT ({key})::text AS key FROM {index['table']} WHERE {condition}"
+                f" ORDER BY ({key}) {operator} {probe} LIMIT 1"
+            )
             found = session.rows(nearest)
             if not found:
                 return "finds nothing"

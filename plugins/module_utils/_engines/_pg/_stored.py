@@ -100,7 +100,8 @@ class Stored:
         """The table of contents of a database's archive of custom format; reads its beginning only."""
         process = server.start(program, "--list", "--verbose", stdin=True)
         out = process.popen.stdout
-        assert out is not None
+        if out is None:
+            raise AssertionError("out is None")
         said: list[bytes] = []
         listener = threading.Thread(target=lambda: said.append(out.read()), name="listen", daemon=True)
         listener.start()
@@ -152,7 +153,8 @@ class Stored:
                         if not (member.isreg() and _MEMBER.match(member.name)):
                             raise Corrupted(f"{part.name} holds {member.name!r}, which pg_dump does not write.")
                         content = tar.extractfile(member)
-                        assert content is not None
+                        if content is None:
+                            raise AssertionError("content is None")
                         names.append(member.name)
                         if directory and (keep is None or member.name in keep):
                             target = os.open(
