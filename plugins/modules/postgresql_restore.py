@@ -62,16 +62,17 @@ options:
   globals:
     description:
       - What becomes of the roles in the backup.
-      - V(missing) creates the roles that the databases refer to and the cluster lacks, with the passwords that they had.
-        Existing roles are never altered.
-      - V(all) makes every role what it was, passwords included, and creates missing tablespaces. The password of the role
-        that restores is left as it is. In a cluster that has roles, O(confirm) must name C(roles).
+      - V(missing) creates the roles that the databases refer to and the cluster lacks, with the passwords that they
+        had. Existing roles are never altered.
+      - V(all) makes every role what it was, passwords included, and creates missing tablespaces. The password of the
+        role that restores is left as it is. In a cluster that has roles, O(confirm) must name C(roles).
       - V(none) creates none, and fails when one is missing.
     type: str
     choices: [missing, all, none]
     default: missing
   keep_previous:
-    description: Keep the replaced database under another name. Otherwise it is dropped when the new one has taken its place.
+    description:
+      - Keep the replaced database under another name. Otherwise it is dropped when the new one has taken its place.
     type: bool
     default: true
   jobs:
@@ -82,10 +83,10 @@ options:
     default: 1
   tables:
     description:
-      - Replace only these tables, with their partitions, indexes, constraints, triggers, sequences and privileges, in an
-        existing database. Written as V(schema.table); a part that holds a dot in double quotes.
-      - Foreign keys of other tables are made again, and so checked against the restored rows. Anything else that depends
-        on a table, such as a view, must be restored with it.
+      - Replace only these tables, with their partitions, indexes, constraints, triggers, sequences and privileges, in
+        an existing database. Written as V(schema.table); a part that holds a dot in double quotes.
+      - Foreign keys of other tables are made again, and so checked against the restored rows. Anything else that
+        depends on a table, such as a view, must be restored with it.
     type: list
     elements: str
     default: []
@@ -169,7 +170,7 @@ plan:
   returned: when the preflight passed
   type: list
   elements: str
-  sample: ["replace database 'shop': UTF8, libc C.UTF-8, owner 'shop', 123456789 bytes; the present one is kept under another name"]
+  sample: ["create database 'shop': UTF8, libc C.UTF-8, owner 'shop', 123456789 bytes"]
 repository:
   description: The repository that was read.
   returned: when one was found
