@@ -39,6 +39,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3_pro
 from ansible_collections.holdfast.ops.tests.support.proxy import FaultyProxy
 from ansible_collections.holdfast.ops.tests.support.seaweed import Credentials, SeaweedFS
 from ansible_collections.holdfast.ops.tests.support.servers import Server, free_ports, wait_until
+from botocore.exceptions import ClientError
 
 MIB = 1024 * 1024
 ALL = ("write", "list", "read", "delete")
@@ -366,6 +367,55 @@ def test_put_and_list_are_enough_to_back_up(seaweed: SeaweedFS, bucket: str) -> 
     with pytest.raises(PermissionDenied):
         repository.read("data/dump")
     repository.close()
+
+
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+
+
+def test_the_policy_for_seaweedfs_lets_a_host_back_up_and_keeps_its_past_from_a_thief(
+    seaweed: SeaweedFS, bucket: str
+) -> None:
+    client, thief = seaweed.client(), seaweed.client(seaweed.writer)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    text = (POLICIES / "bucket-host-seaweedfs.json").read_text(encoding="utf-8")
+    policy = text.replace("USER", seaweed.writer.name).replace("BUCKET", bucket).replace("PREFIX", "team")
+    client.put_bucket_policy(Bucket=bucket, Policy=policy)
+    repository = opened(seaweed, bucket, seaweed.writer)
+    repository.probe(("write", "list"))
+    stored = {"data/x": noise(5 * MIB) + b"end", "blobs/ab/b": b"blob", "running/r": b"{}", "manifests/m": b"{}"}
+    send(repository, "data/x", [noise(5 * MIB), b"end"])
+    for key in ("blobs/ab/b", "running/r", "manifests/m"):
+        repository.put(key, stored[key], sha(stored[key]))
+    repository.close()
+    versions = {one["Key"]: one["VersionId"] for one in client.list_object_versions(Bucket=bucket)["Versions"]}
+
+    def refused(action: Callable[..., Any], **arguments: Any) -> None:
+        with pytest.raises(ClientError) as caught:
+            action(Bucket=bucket, **arguments)
+        assert caught.value.response["Error"]["Code"] == "AccessDenied", caught.value
+
+    for key, content in stored.items():
+        full = f"team/web_db/{key}"
+        thief.put_object(Bucket=bucket, Key=full, Body=b"destroyed")  # nothing stops this, so it must not matter
+        refused(thief.get_object, Key=full)
+        refused(thief.delete_object, Key=full)
+        refused(thief.delete_object, Key=full, VersionId=versions[full])
+        found = client.get_object(Bucket=bucket, Key=full, VersionId=versions[full])["Body"].read()
+        assert found == content
+    deleted = thief.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "team/web_db/manifests/m"}]})
+    assert deleted["Errors"][0]["Code"] == "AccessDenied"
+    for key in ("verified/x", "verified/data/x", "prune/b", "prune/blobs/b", "lease"):
+        refused(thief.put_object, Key=f"team/web_db/{key}", Body=b"forged")
+        refused(thief.create_multipart_upload, Key=f"team/web_db/{key}")
+    refused(thief.put_object, Key="other/web_db/manifests/m", Body=b"forged")
+    refused(thief.put_bucket_versioning, VersioningConfiguration={"Status": "Suspended"})
+    rule = {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
+    refused(thief.put_bucket_lifecycle_configuration, LifecycleConfiguration={"Rules": [rule]})
+    refused(thief.delete_bucket_policy)
+    client.delete_bucket_policy(Bucket=bucket)
+    found = client.list_object_versions(Bucket=bucket)
+    for one in [*found["Versions"], *found.get("DeleteMarkers", [])]:  # or the bucket cannot be dropped
+        client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
 
 
 def test_each_method_names_the_right_that_it_lacks(seaweed: SeaweedFS, bucket: str, repository: S3Repository) -> None:
