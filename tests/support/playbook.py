@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import Any
 
 _RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
+_REPORT = re.compile(r"^TASK \[(?:Report|Catalogue)\].*?\"msg\": (\[.*?^ {4}\])", re.MULTILINE | re.DOTALL)
+
+
+def report_of(output: str) -> list[str]:
+    """The lines that our playbooks report at their end; empty when it did not come to that."""
+    found = _REPORT.search(output)
+    lines: list[str] = json.loads(found[1]) if found else []
+    return lines
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,11 @@ class PlaybookRun:
         pairs = (pair.split("=") for pair in found.get("localhost", "").split())
         return {name: int(number) for name, number in pairs}
 
+    @property
+    def report(self) -> list[str]:
+        """What one of our playbooks said at its end."""
+        return report_of(self.output)
+
     def succeeded(self) -> PlaybookRun:
         assert self.returncode == 0, self.output
         return self
@@ -47,10 +60,12 @@ def run_playbook(
     *arguments: str,
     extra_vars: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    hosts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> PlaybookRun:
     """Run plays (or a playbook by path or by its collection name) on localhost.
 
     directory: a scratch directory of the test's own; inventory, variables and Ansible's home go there.
+    hosts: host variables by host, instead of localhost; each is this machine unless they say otherwise.
     arguments: more for the command line, such as `--check`.
     """
     home = directory / "ansible-home"
@@ -64,7 +79,8 @@ def run_playbook(
         target = str(path)
     inventory = directory / "inventory.json"
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    inventory.write_text(json.dumps({"all": {"hosts": {"localhost": local}}}))
+    wanted = {name: {**local, **variables} for name, variables in (hosts or {"localhost": {}}).items()}
+    inventory.write_text(json.dumps({"all": {"hosts": wanted}}))
     variables = directory / "extra-vars.json"
     variables.write_text(json.dumps(dict(extra_vars or {})))
     done = subprocess.run(
