@@ -135,6 +135,10 @@ class FilesEngine(Engine):
         existing = self.options.get("existing") or IF_DIFFERENT
         return TreeRestore(run, tree, path, self.options.get("include") or (), existing)
 
+    def safety_options(self) -> Mapping[str, Any]:
+        """What a restore replaces is what is in its place, excluded files as well."""
+        return {"path": self._restore.path} if self._restore is not None else {}
+
     def restore(self, run: RestoreRun) -> Proof:
         if self._restore is None:
             raise AssertionError("self._restore is None")

@@ -211,7 +211,8 @@ class Target:
         """The SHA-256 of a regular file; None when there is none.
 
         Args:
-            from_disk: not what the cache has of it, as far as the kernel lets us.
+            from_disk: not what the cache has of it, as far as the kernel lets us. Small files are read from the
+                cache all the same: a disk would have to seek for every one of them.
         """
         try:
             fd, name = self.place(path)
@@ -219,9 +220,10 @@ class Target:
         except OSError:
             return None
         with open(file, "rb", buffering=0) as stream:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
                 return None
-            if from_disk:
+            if from_disk and status.st_size >= CHUNK:
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
             digest = hashlib.sha256()
             for chunk in iter(lambda: stream.read(CHUNK), b""):
@@ -302,6 +304,7 @@ class NewFile:
             os.ftruncate(self._fd, self._position)
             self._target._attributes(self._fd, self._entry)
             self._target.put(self._entry, self._name)
+            self._name = ""
         finally:
             self.discard()
 
@@ -309,8 +312,9 @@ class NewFile:
         """Remove what was not put in place. Never raises; safe to call twice."""
         if self._fd >= 0:
             os.close(self._fd)
-            with contextlib.suppress(OSError):
-                os.unlink(self._name, dir_fd=self._directory)
+            if self._name:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._name, dir_fd=self._directory)
             os.close(self._directory)
             self._fd = -1
 
