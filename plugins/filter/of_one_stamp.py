@@ -16,7 +16,7 @@ name: of_one_stamp
 short_description: The backups that were made together
 version_added: 1.0.0
 author:
-  - the holdfast.ops authors
+  - holdfast.ops authors (@holdfast)
 description:
   - Finds the newest stamp that every component of a set has a backup of, and returns the ids of these backups.
   - Fails when there is no such stamp.

@@ -14,7 +14,7 @@ name: summary
 short_description: What was done for each component, in lines to read
 version_added: 1.0.0
 author:
-  - the holdfast.ops authors
+  - holdfast.ops authors (@holdfast)
 description:
   - Turns what M(holdfast.ops.component) returned in a loop into a few lines for each component, and a last line that
     names those that failed.

@@ -68,6 +68,21 @@ def _held(descriptor: int, component: str) -> Locked:
     )
 
 
+def state_directory(path: str) -> str:
+    """Create the directory of all that this host keeps between runs, when missing.
+
+    What lies in it is private by itself. It can be walked through, but not listed, because the tools that get a
+    scratch directory in there run as somebody else.
+
+    Raises:
+        InvalidOption: it cannot be made.
+    """
+    if not os.path.isdir(path):
+        private_directory(path)
+        os.chmod(path, 0o711)  # whatever the umask
+    return path
+
+
 def private_directory(path: str) -> str:
     """Create a 0700 directory when missing.
 

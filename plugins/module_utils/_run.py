@@ -22,7 +22,7 @@ from ._arguments import BACKUP, ENCRYPTION, backup_spec, defaults
 from ._durations import parse_duration
 from ._engines._interface import Engine, Place, Proof
 from ._errors import HoldfastError, Interrupted, InvalidOption, TimedOut
-from ._locks import private_directory
+from ._locks import state_directory
 from ._manifest import Artefact, Backup, parse_time, safe_name
 from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
 from ._operations._restore import RestoreResult, RestoreSettings, restore
@@ -190,7 +190,7 @@ def run_backup(module: Module, engine_class: type[Engine]) -> None:
         params = module.params
         settings = backup_settings(params, check=module.check_mode)
         if not module.check_mode:
-            private_directory(params["state_dir"])
+            state_directory(params["state_dir"])
         with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
             if module.check_mode:
                 return backup_result(backup(engine, stores, settings, progress(module)))
@@ -287,7 +287,7 @@ def run_restore(module: Module, engine_class: type[Engine]) -> None:
             check=module.check_mode,
         )
         if not module.check_mode:
-            private_directory(params["state_dir"])
+            state_directory(params["state_dir"])
         with repositories(params) as stores, contextlib.closing(engine_class(params, place(params))) as engine:
 
             def safety_backup(restored: Backup) -> Mapping[str, Any]:

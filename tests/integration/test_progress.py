@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A live line in a terminal, lines elsewhere, and the same result either way. Over SSH: tests/slow/test_ssh_progress.py.
+"""A live line in a terminal, lines elsewhere, the same result either way. SSH: tests/slow/test_ssh_progress.py.
 
 The watched module goes on when the test has seen its progress, so nothing here depends on time.
 """
