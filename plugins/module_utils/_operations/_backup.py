@@ -43,7 +43,7 @@ from .._process import account
 from .._progress import Progress
 from .._repositories._interface import Repository
 from .._stream._codec import Compression, Encryption
-from .._stream._fanout import FanOut, Leg
+from .._stream._fanout import MEMORY_BUDGET, FanOut, Leg
 from .._stream._source import bytes_source
 from .._stream._write import ArtefactWriter, Stream
 from ._blobs import BlobStore
@@ -229,7 +229,7 @@ class _Run:
         self._fingerprint = "none"
         self._announced: list[Leg] = []
         self._free: dict[str, int | None] = {}
-        self._fanout = FanOut(repositories)
+        self._fanout = FanOut(repositories, MEMORY_BUDGET - settings.compression.memory())
         self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, self._count)
         self._blob_store = BlobStore(
             self.id,

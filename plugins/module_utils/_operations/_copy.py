@@ -45,8 +45,8 @@ from .._manifest import (
 from .._progress import Progress
 from .._repositories._interface import Repository
 from .._stream._codec import Compression, Encryption, Identity
-from .._stream._fanout import FanOut
-from .._stream._read import RANGE, ArtefactReader, fetch
+from .._stream._fanout import MEMORY_BUDGET, FanOut
+from .._stream._read import RANGE, READ_MEMORY, ArtefactReader, fetch
 from .._stream._source import IteratorSource
 from .._stream._write import ArtefactWriter, Stream
 from ._blobs import REFERENCES, Reference, read_references
@@ -211,7 +211,7 @@ class _Copying:
             self._destination.put(RUNNING + backup_id, note, hashlib.sha256(note).digest())
 
     def _try(self, backup: Backup) -> None:
-        fanout = FanOut([self._destination])
+        fanout = FanOut([self._destination], MEMORY_BUDGET - READ_MEMORY)
         writer = ArtefactWriter(fanout, Compression(), Encryption(), self._count)
         try:
             artefacts, blob_size = self._blobs(backup, fanout, writer)

@@ -27,6 +27,8 @@ SEND_CHUNK = 256 * 1024
 costs a system call, so a fast line needs large ones."""
 
 _SIGNER = "holdfast-s3v4"
+_LOADER: list[Any] = []
+"""What has read the description of the S3 API, shared by all clients of this process."""
 
 
 class Body:
@@ -95,7 +97,9 @@ def connect(name: str, options: Mapping[str, Any], region: str | None, keys: Map
         user_agent_extra="holdfast.ops",
     )
     try:
-        session = boto3.session.Session(profile_name=None if keys["access_key"] else options["profile"])
+        session = boto3.session.Session(
+            botocore_session=_core_session(), profile_name=None if keys["access_key"] else options["profile"]
+        )
         client = session.client(
             "s3",
             endpoint_url=options["endpoint_url"],
@@ -112,6 +116,17 @@ def connect(name: str, options: Mapping[str, Any], region: str | None, keys: Map
         client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)
     client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
     return client
+
+
+def _core_session() -> Any:
+    """A session of its own around the one description of the S3 API, which takes 13 MB a copy."""
+    import botocore.session
+
+    session = botocore.session.Session()
+    if not _LOADER:
+        _LOADER.append(session.get_component("data_loader"))
+    session.register_component("data_loader", _LOADER[0])
+    return session
 
 
 def _boto3() -> Any:

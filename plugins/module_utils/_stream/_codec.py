@@ -37,8 +37,8 @@ MAX_WINDOW_LOG = 23
 MAX_CHAIN_LOG = 22
 """16 MiB of match-finder table a thread: levels above 15 would take 64 MiB for a percent of size."""
 
-ZSTD_MEMORY = 24 * 1024 * 1024
-"""Bytes that all compression jobs together may hold; a high level gets fewer threads instead of more memory."""
+ZSTD_MEMORY = 56 * 1024 * 1024
+"""Bytes that compression may hold; a high level gets fewer threads instead of more memory."""
 
 
 def _zstandard() -> Any:
@@ -87,19 +87,30 @@ class Compression:
         if self.method == "zstd":
             _zstandard()
 
+    def memory(self) -> int:
+        """Bytes held while encoding."""
+        return 0 if self.method == "none" else self._parameters()[1]
+
+    def _parameters(self) -> tuple[Any, int]:
+        """The compressor's parameters and the bytes that it will hold."""
+        make = _zstandard().ZstdCompressionParameters.from_level
+        base = make(self.level)
+        window, chain = min(base.window_log, MAX_WINDOW_LOG), min(base.chain_log, MAX_CHAIN_LOG)
+        bounds = {"window_log": window, "chain_log": chain, "write_checksum": True}
+        alone = make(self.level, **bounds)
+        context, job = alone.estimated_compression_context_size(), max(1024 * 1024, 1 << window)
+        for threads in range(self.threads or default_threads(), 1, -1):
+            memory = threads * (context + 2 * job) + 4 * job  # tables, input and output of each; jobs that wait
+            if memory <= ZSTD_MEMORY:
+                return make(self.level, threads=threads, job_size=job, **bounds), memory
+        return alone, context + job  # in the caller's thread: a worker's queues would hold as much as its tables
+
     def encode(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         if self.method == "none":
             yield from chunks
             return
-        zstandard = _zstandard()
-        base = zstandard.ZstdCompressionParameters.from_level(self.level)
-        window, chain = min(base.window_log, MAX_WINDOW_LOG), min(base.chain_log, MAX_CHAIN_LOG)
-        job = max(1024 * 1024, 1 << window)
-        threads = max(1, min(self.threads or default_threads(), ZSTD_MEMORY // (2 * job + (4 << chain))))
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            self.level, window_log=window, chain_log=chain, threads=threads, job_size=job, write_checksum=True
-        )
-        compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        parameters, _memory = self._parameters()
+        compressor = _zstandard().ZstdCompressor(compression_params=parameters).compressobj()
         for chunk in chunks:
             out = compressor.compress(chunk)
             if out:

@@ -22,8 +22,8 @@ from typing import Callable
 from .._errors import Degraded, HoldfastError, InternalError, Interrupted, SourceChanged, TimedOut, Unavailable
 from .._repositories._interface import Buffer, PartSum, Repository, Upload
 
-MEMORY_BUDGET = 80 * 1024 * 1024
-"""Bytes of part buffers, for all repositories together."""
+MEMORY_BUDGET = 96 * 1024 * 1024
+"""Bytes of part buffers, for all repositories together, and of compression."""
 
 MIN_BUFFERS = 3
 """One is filled while two are in flight."""
@@ -262,7 +262,7 @@ class FanOut:
 
     Args:
         repositories: where the bytes go.
-        memory: bytes of part buffers.
+        memory: bytes of part buffers, at least `MIN_BUFFERS`.
     """
 
     def __init__(self, repositories: Sequence[Repository], memory: int = MEMORY_BUDGET) -> None:

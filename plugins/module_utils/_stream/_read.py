@@ -28,7 +28,10 @@ RANGE = 8 * 1024 * 1024
 """Bytes per ranged read."""
 
 AHEAD = 4
-"""Ranges read at once; `RANGE * (AHEAD + 1)` bounds the memory."""
+"""Ranges read at once."""
+
+READ_MEMORY = RANGE * (AHEAD + 1)
+"""Bytes that `fetch` holds."""
 
 Count = Callable[[int], None]
 
