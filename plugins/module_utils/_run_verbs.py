@@ -149,7 +149,7 @@ def run_verify(module: Module) -> None:
             _warn(module, [_verify_metrics(params, outcome, begun, ok=failure is None)])
             _warn(module, _verify_history(params, outcome))
         if failure is not None:
-            raise Unfinished(str(failure), failure, result)
+            raise Unfinished(failure.message, failure, result)
         return result
 
     guarded(module, work)
@@ -304,7 +304,7 @@ def run_prune(module: Module) -> None:
             _warn(module, [_prune_metrics(params, policy, done, begun, ok=not errors)])
         result = prune_result(done, errors, settings)
         if errors:
-            said = "; ".join(f"{name}: {error}" for name, error in errors.items())
+            said = "; ".join(f"{name}: {error.message}" for name, error in errors.items())
             raise Unfinished(f"Not pruned: {said}", next(iter(errors.values())), result)
         return result
 
@@ -398,7 +398,7 @@ def run_copy(module: Module) -> None:
             _warn(module, [_copy_metrics(params, outcome, begun, ok=not outcome.failed)])
         result = copy_result(outcome, source, destination, settings, time.time() - begun)
         if outcome.failed:
-            said = "; ".join(f"{name}: {error}" for name, error in outcome.failed.items())
+            said = "; ".join(f"{name}: {error.message}" for name, error in outcome.failed.items())
             raise Unfinished(f"Not copied: {said}", next(iter(outcome.failed.values())), result)
         return result
 
