@@ -743,7 +743,8 @@ def test_parts_are_sent_without_a_copy_and_ranges_read_with_one(repository: S3Re
         assert max(peaks) < 1 * MIB
         tracemalloc.reset_peak()
         assert len(repository.read("data/x", 8 * MIB, 16 * MIB)) == 16 * MIB
-        assert tracemalloc.get_traced_memory()[1] < 18 * MIB
+        copies = 1 if sys.version_info >= (3, 10) else 2  # before, http.client joined pieces
+        assert tracemalloc.get_traced_memory()[1] < (16 * copies + 2) * MIB
     finally:
         tracemalloc.stop()
 

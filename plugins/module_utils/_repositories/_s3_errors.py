@@ -11,6 +11,7 @@ Stores differ in their codes, so whatever the table does not name is judged by i
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -130,6 +131,9 @@ _LOCK = re.compile(r"object ?lock", re.IGNORECASE)
 _PLAIN_TO_TLS = re.compile(r"http request (?:was sent )?to an? https (?:server|port)", re.IGNORECASE)
 
 
+_TIMEOUTS = (TimeoutError, socket.timeout)  # noqa: UP041 - the same only from Python 3.10 on
+
+
 def code_of(error: BaseException) -> str:
     """The store's code for a refusal (`NoSuchKey`), empty when it said none or the request never came through."""
     response = getattr(error, "response", None)
@@ -233,7 +237,7 @@ def _failure(error: BaseException, place: Place, said: str) -> HoldfastError:
         return TimedOut(f"{place} did not take the connection within {place.connect_timeout:g} s (connect_timeout).")
     if isinstance(error, boto.ReadTimeoutError):
         return TimedOut(f"{place} did not answer within {place.read_timeout:g} s (read_timeout).")
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    if any(isinstance(cause, _TIMEOUTS) for cause in causes):
         return TimedOut(f"{place} took no more bytes for {place.connect_timeout:g} s (connect_timeout).")
     if isinstance(error, ResponseParserError):
         return _no_store(place, said)
