@@ -138,7 +138,7 @@ ENDPOINT = {"endpoint_url": "https://s3.example.com"}
         (boto.ReadTimeoutError(**ENDPOINT), TimedOut),
         (boto.ConnectionClosedError(**ENDPOINT, error=ConnectionResetError(104, "reset")), Unavailable),
         (boto.ConnectionClosedError(**ENDPOINT, error=TimeoutError("timed out")), TimedOut),
-        (boto.ConnectionClosedError(**ENDPOINT, error=socket.timeout("timed out")), TimedOut),  # noqa: UP041
+        (boto.ConnectionClosedError(**ENDPOINT, error=socket.timeout("timed out")), TimedOut),
         (boto.SSLError(**ENDPOINT, error="certificate verify failed"), TlsFailed),
         (boto.ConnectionClosedError(**ENDPOINT, error=ssl.SSLEOFError("EOF")), TlsFailed),
         (boto.ProxyConnectionError(proxy_url="http://proxy"), Unavailable),

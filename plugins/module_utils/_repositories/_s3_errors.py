@@ -131,7 +131,7 @@ _LOCK = re.compile(r"object ?lock", re.IGNORECASE)
 _PLAIN_TO_TLS = re.compile(r"http request (?:was sent )?to an? https (?:server|port)", re.IGNORECASE)
 
 
-_TIMEOUTS = (TimeoutError, socket.timeout)  # noqa: UP041 - the same only from Python 3.10 on
+_TIMEOUTS = (TimeoutError, socket.timeout)
 
 
 def code_of(error: BaseException) -> str:
