@@ -34,8 +34,10 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     Unsupported,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import PartSum
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._local import LocalRepository
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3 import S3Repository
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3_probe import PROBE_KEY
+from ansible_collections.holdfast.ops.plugins.module_utils._stream._fanout import FanOut, ObjectWriter
 from ansible_collections.holdfast.ops.tests.support.proxy import FaultyProxy
 from ansible_collections.holdfast.ops.tests.support.seaweed import Credentials, SeaweedFS
 from ansible_collections.holdfast.ops.tests.support.servers import Server, free_ports, wait_until
@@ -722,6 +724,27 @@ def test_a_lease_whose_answer_was_lost_is_still_ours(seaweed: SeaweedFS, bucket:
     token = repository.replace("lease", b"mine", None)
     assert repository.read_token("lease") == (b"mine", token)
     repository.close()
+
+
+# -- beside other repositories ---------------------------------------------------------------------------------------
+
+
+def test_repositories_with_parts_of_different_sizes_get_the_same_bytes(
+    seaweed: SeaweedFS, bucket: str, repository: S3Repository, tmp_path: Path
+) -> None:
+    small = opened(seaweed, bucket, part_size="5MiB", prefix="small")
+    local = LocalRepository("local", {"path": str(tmp_path)})
+    fanout = FanOut([repository, local, small])
+    writer = ObjectWriter(fanout, "data/x")
+    data = noise(18 * MIB)
+    writer.write(data)
+    writer.close()
+    fanout.drain()
+    fanout.close(abort=False)
+    assert [leg.failure for leg in fanout.legs] == [None, None, None]
+    for one in (repository, local, small):
+        assert one.read("data/x") == data
+    small.close()
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

@@ -267,6 +267,8 @@ class FanOut:
 
     def __init__(self, repositories: Sequence[Repository], memory: int = MEMORY_BUDGET) -> None:
         self.part_size = min(repository.part_size for repository in repositories)
+        for repository in repositories:  # a part's number tells a repository where the part begins
+            repository.part_size = self.part_size
         self.max_parts = min(repository.max_parts for repository in repositories)
         self.changed = threading.Condition()
         self.stopping = threading.Event()
