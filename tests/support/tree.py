@@ -85,10 +85,10 @@ class TreeComponent:
             return restore(engine, self.repositories, settings, Progress())
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[tuple[FilesEngine, Reading]]:
-        """The engine and the newest backup, as a verification has them."""
+    def reading(self, number: int = 0) -> Iterator[tuple[FilesEngine, Reading]]:
+        """The engine and the newest backup of one repository, as a verification has them."""
         settings = RestoreSettings(NAME, str(self.state), identity=self.identity)
-        found, repository = open_backup("files", self.repositories, settings)
+        found, repository = open_backup("files", [self.repositories[number]], settings)
         with self.engine() as engine:
             yield engine, Reading(found, repository, self.identity, self.place, Progress())
 
