@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -25,6 +27,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     AuthenticationFailed,
     Corrupted,
     HoldfastError,
+    Interrupted,
     InvalidOption,
     NotFound,
     PermissionDenied,
@@ -590,6 +593,27 @@ def test_a_store_that_takes_no_more_bytes_is_a_timeout_and_soon(
     proxy.faults.stall_after = None
     upload.abort()
     wait_until(lambda: seaweed.uploads(bucket) == [], "the upload to be gone")
+    repository.close()
+
+
+def test_a_signal_ends_a_request_that_hangs_and_is_not_retried(
+    seaweed: SeaweedFS, bucket: str, proxy: FaultyProxy
+) -> None:
+    repository = through(proxy, seaweed, bucket, read_timeout=20, retries=3)
+    proxy.faults.direction, proxy.faults.stall_after = "down", proxy.passed["down"]
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(f"Stopped by {signal.Signals(number).name}.")
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    started = time.monotonic()
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        with pytest.raises(Interrupted, match="SIGUSR1"):
+            list(repository.list(""))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - started < 10
     repository.close()
 
 

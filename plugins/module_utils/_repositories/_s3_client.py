@@ -17,6 +17,7 @@ from typing import Any
 
 from .._errors import InvalidOption, MissingDependency
 from ._interface import Buffer
+from ._s3_errors import passed_through
 from ._s3_options import readable
 
 MINIMUM_BOTO3 = (1, 36)
@@ -115,6 +116,7 @@ def connect(name: str, options: Mapping[str, Any], region: str | None, keys: Map
     for operation in ("PutObject", "UploadPart"):
         client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)
     client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+    client.meta.events.register_first("needs-retry.s3", _stop_when_interrupted)
     return client
 
 
@@ -160,6 +162,13 @@ def _register_signer() -> None:
 def _choose_signer(signature_version: str, **_others: Any) -> str | None:
     """Ours instead of the ordinary one; multi-region access points and directory buckets keep theirs."""
     return _SIGNER if signature_version in ("v4", "s3v4") else None
+
+
+def _stop_when_interrupted(caught_exception: BaseException | None, **_others: Any) -> None:
+    """The library takes whatever is raised in a request, a signal's error too, for a failed connection to retry."""
+    ours = passed_through(caught_exception)
+    if ours is not None:
+        raise ours
 
 
 def _add_content_md5(params: Mapping[str, Any], **_others: Any) -> None:

@@ -160,6 +160,12 @@ def library_errors() -> tuple[type[Exception], ...]:
     return (BotoCoreError, ClientError, ResponseParserError)
 
 
+def passed_through(error: BaseException | None) -> HoldfastError | None:
+    """An error of ours that the library has wrapped in its own: a signal's, raised in the middle of a request."""
+    causes = _causes(error) if error is not None else ()
+    return next((cause for cause in causes if isinstance(cause, HoldfastError)), None)
+
+
 def translate(error: BaseException, place: Place, right: str = "", what: str = "it") -> HoldfastError:
     """Turn an error of the library into ours.
 
@@ -168,9 +174,9 @@ def translate(error: BaseException, place: Place, right: str = "", what: str = "
         right: the right that was being used: `write`, `read`, `list` or `delete`.
         what: the object, for the sentence.
     """
-    for cause in _causes(error):
-        if isinstance(cause, HoldfastError):  # raised through the library, by a signal for one
-            return cause
+    ours = passed_through(error)
+    if ours is not None:
+        return ours
     said = redact(_own_words(error), place.secrets)
     if isinstance(getattr(error, "response", None), dict):
         return _refusal(error, place, right, what, said)
