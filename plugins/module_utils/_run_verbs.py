@@ -48,14 +48,12 @@ class Unfinished(HoldfastError):
     """An operation on several things that did not succeed with all of them; `details` tells of each."""
 
     def __init__(self, message: str, first: HoldfastError, details: Mapping[str, Any]) -> None:
-        super().__init__(
-            message, stage=first.stage, tool_output=first.tool_output, hint=first.hint, left_behind=first.left_behind
-        )
+        super().__init__(message, stage=first.stage)
         self.code = first.code
-        self._details = details
+        self._fields = {**details, **first.result()}
 
     def result(self) -> dict[str, Any]:
-        return {**self._details, **super().result()}
+        return self._fields
 
 
 def _warn(module: Module, warnings: list[str | None]) -> None:

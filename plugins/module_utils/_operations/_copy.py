@@ -49,6 +49,7 @@ from .._stream._fanout import MEMORY_BUDGET, FanOut
 from .._stream._read import RANGE, READ_MEMORY, ArtefactReader, fetch
 from .._stream._source import IteratorSource
 from .._stream._write import ArtefactWriter, Stream
+from ._backup import sha256sums
 from ._blobs import REFERENCES, Reference, read_references
 from ._catalogue import backup_ids, load_backup
 
@@ -340,7 +341,7 @@ class _Copying:
                     "works on it.",
                     hint="Run the copy again.",
                 )
-        sums = "".join(f"{each.sha256}  {each.name}\n" for each in backup.artefacts).encode()
+        sums = sha256sums(backup.artefacts)
         if prefix + "SHA256SUMS" in listed:
             destination.delete([prefix + "SHA256SUMS"])
         destination.put(prefix + "SHA256SUMS", sums, hashlib.sha256(sums).digest())
