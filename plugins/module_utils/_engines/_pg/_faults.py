@@ -101,7 +101,7 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         "The PostgreSQL server cannot be reached.",
         "Check that it runs, and login_host, login_port or login_unix_socket.",
     ),
-    (r"No space left on device", DiskFull, "The disk is full.", None),
+    (r"No space left on device|Check free disk space", DiskFull, "The disk is full.", None),
 )
 
 

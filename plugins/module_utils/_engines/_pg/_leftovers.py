@@ -130,7 +130,7 @@ def sweep_databases(session: Session) -> Iterator[str]:
     found = session.rows(
         f"SELECT datname FROM pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{16}}$'"
         f" AND coalesce(shobj_description(oid, 'pg_database'), {literal(COMMENT)}) = {literal(COMMENT)}"
-        " ORDER BY datname"
+        " AND datname <> current_database() ORDER BY datname"
     )
     for row in found:
         name = str(row["datname"])

@@ -25,7 +25,7 @@ from . import _properties
 from ._fingerprint import compare, take
 from ._leftovers import COMMENT, PREFIX, drop_database, hold, sweep_databases, sweep_directories
 from ._load import load
-from ._plan import Plan, Target, Wanted, make_plan
+from ._plan import RESERVED, Plan, Target, Wanted, make_plan
 from ._prove import Findings, analyze, soundness
 from ._roles import Globals, apply, existing_roles
 from ._selected import restore_selected
@@ -128,7 +128,9 @@ class Restoring:
             if isinstance(error, HoldfastError):
                 error.left_behind = error.left_behind or left
             raise
-        kept = self._drop(previous) if not self.wanted.keep_previous else previous
+        # Those of a fresh cluster held nothing.
+        gone = {name: new for name, new in previous.items() if name in RESERVED or not self.wanted.keep_previous}
+        kept = {name: new for name, new in previous.items() if name not in gone} | self._drop(gone)
         return Proof(proof.level, proof.checked, proof.differences, {**proof.details, "previous": kept})
 
     # -- roles --------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ START_TIMEOUT = 60.0
 SOCKET_PATH = 107 - len("/.s.PGSQL.5432")
 """Bytes that the kernel allows for the directory of a socket."""
 INSTALLATIONS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql*/bin", "/opt/postgresql*/bin")
-NO_SPACE = "No space left on device"
+NO_SPACE = re.compile(r"No space left on device|Check free disk space")
 
 _CONFIGURATION: Mapping[str, str] = {
     "listen_addresses": "",
@@ -213,7 +213,7 @@ class Cluster:
     def explain(self, error: HoldfastError) -> HoldfastError:
         """What a failure means when the cluster's own words are read beside it."""
         words = "\n".join(text for text in (error.tool_output, self._process.stderr if self._process else "") if text)
-        if NO_SPACE in words:
+        if NO_SPACE.search(words):
             return DiskFull(
                 "There is not enough room for the scratch cluster.",
                 stage="scratch cluster",

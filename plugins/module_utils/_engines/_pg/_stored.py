@@ -131,7 +131,8 @@ class Stored:
                 for part in parts:
                     self.unpack(part, path)
             if owner is not None:
-                for one in (path, *(entry.path for entry in os.scandir(path) if os.path.isdir(path))):
+                inside = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
+                for one in (path, *inside):
                     os.chown(one, owner.uid, owner.gid)
             yield path
 
