@@ -17,6 +17,7 @@ import stat
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Callable
 
 from .._errors import (
@@ -39,6 +40,15 @@ MAX_CHAIN_LOG = 22
 
 ZSTD_MEMORY = 56 * 1024 * 1024
 """Bytes that compression may hold; a high level gets fewer threads instead of more memory."""
+
+
+MAX_WINDOW_READ = 1 << 27
+"""128 MiB, what `zstd -d` allows too: others may have compressed the files that we read."""
+
+PIECE = 512 * 1024
+"""Bytes of decompressed data at once."""
+
+_END = b"the end of a holdfast stream, " * 4  # compressible, so that a frame of it does not contain it
 
 
 def _zstandard() -> Any:
@@ -119,31 +129,36 @@ class Compression:
 
 
 def decompress(chunks: Iterable[bytes], write: Write) -> int:
-    """Decode concatenated zstd frames; returns the bytes written.
+    """Decode concatenated zstd frames into pieces of at most `PIECE`; returns the bytes written.
+
+    However small the compressed data, its content is never held as a whole.
 
     Raises:
         Corrupted: the data is damaged or ends in the middle of a frame.
     """
     zstandard = _zstandard()
-    written = 0
-    decoder = None
-    for chunk in chunks:
-        data = chunk
-        while data:
-            if decoder is None:
-                decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    # The library's bounded reader does not tell whether the last frame was whole. So a frame of ours follows: what
+    # stands at the end of the output is its content only if the decoder was between frames when it came. In two pieces,
+    # because libzstd takes a whole frame in one piece for good even after the beginning of another.
+    end = zstandard.ZstdCompressor(write_checksum=True).compress(_END)
+    reader = ChunkReader(chain(chunks, (end[:10], end[10:])))
+    decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_READ)
+    written, held = 0, b""
+    with decoder.stream_reader(reader, read_size=PIECE, read_across_frames=True) as content:
+        while True:
             try:
-                out = decoder.decompress(data)
+                piece = content.read(PIECE)
             except zstandard.ZstdError as error:
                 raise Corrupted(f"The compressed data is damaged ({error}).") from None
-            if out:
-                write(out)
-                written += len(out)
-            data = b""
-            if decoder.eof:
-                data = decoder.unused_data
-                decoder = None
-    if decoder is not None:
+            if not piece:
+                break
+            data = held + piece
+            ready = max(0, len(data) - len(_END))
+            held = data[ready:]
+            if ready:
+                write(memoryview(data)[:ready])
+                written += ready
+    if held != _END:
         raise Corrupted("The compressed data ends too early.")
     return written
 

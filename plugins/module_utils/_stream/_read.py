@@ -21,7 +21,7 @@ from typing import Callable
 from .._errors import Corrupted, NotFound
 from .._manifest import Artefact, StoredPart
 from .._process import Process
-from .._repositories._interface import Repository
+from .._repositories._interface import Buffer, Repository
 from ._codec import ChunkReader, Identity, Write, decompress
 
 RANGE = 8 * 1024 * 1024
@@ -29,6 +29,9 @@ RANGE = 8 * 1024 * 1024
 
 AHEAD = 4
 """Ranges read at once."""
+
+QUEUED_PIECE = 1024 * 1024
+"""Bytes at most of each of the 8 pieces that wait between two threads."""
 
 READ_MEMORY = RANGE * (AHEAD + 1)
 """Bytes that `fetch` holds."""
@@ -209,11 +212,15 @@ class PullReader:
         except BaseException as error:  # raised in the reading thread
             self._error = error
         with contextlib.suppress(_Abandoned):
-            self._offer(None)
+            self._put(None)
 
-    def _offer(self, data: bytes | None) -> None:
-        if data is not None and not isinstance(data, bytes):
-            data = bytes(data)
+    def _offer(self, data: Buffer) -> None:
+        """Queue a copy, in pieces, so that the length of the queue bounds its bytes."""
+        view = memoryview(data)
+        for start in range(0, len(view), QUEUED_PIECE):
+            self._put(bytes(view[start : start + QUEUED_PIECE]))
+
+    def _put(self, data: bytes | None) -> None:
         while not self._gone.is_set():
             try:
                 self._queue.put(data, timeout=0.2)

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m …tests.benchmarks`: choose contests, run them, write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable
+
+from . import memory, postgres
+from .measure import Contest, hold, say
+from .report import command_line, render, write
+from .stand import Stand
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+KEPT = CHECKOUT / ".build" / "bench"
+PAGE = CHECKOUT / "docs" / "benchmarks.md"
+
+Contests = dict[str, Callable[[], Contest]]
+
+
+def all_contests(stand: Stand) -> Contests:
+    """Every group, in the order of the page."""
+    found: Contests = {}
+    for part in (postgres, memory):
+        found.update(part.contests(stand))
+    return found
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description="Speed and memory against the usual tools.")
+    parser.add_argument("--only", help="contests, comma-separated (default: all); see --list")
+    parser.add_argument("--list", action="store_true", help="name the contests and stop")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all volumes (default 1: what the page promises)")
+    parser.add_argument("--no-page", action="store_true", help="print the page instead of writing docs/benchmarks.md")
+    return parser.parse_args(words)
+
+
+def main(words: list[str]) -> int:
+    arguments = _arguments(words)
+    failed: list[str] = []
+    fresh: dict[str, Any] = {}
+    with Stand(arguments.scale) as stand:
+        known = all_contests(stand)
+        if arguments.list:
+            print("\n".join(known))
+            return 0
+        wanted = arguments.only.split(",") if arguments.only else list(known)
+        unknown = sorted(set(wanted) - set(known))
+        if unknown:
+            say(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+            return 2
+        for key in wanted:
+            try:
+                fresh[key] = hold(known[key](), arguments.rounds)
+            except Exception:  # the others still have something to tell; the exit code says that one is missing
+                say(traceback.format_exc())
+                failed.append(key)
+        _publish(list(known), fresh, words, arguments.no_page)
+    for result in fresh.values():
+        for aim in result["aims"]:
+            say(f"{'met   ' if aim['met'] else 'MISSED'} {aim['found']:8.2f}  {aim['ours']}: {aim['says']}")
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _publish(order: list[str], fresh: dict[str, Any], words: list[str], print_only: bool) -> None:
+    """Write the page from what ran now and, for the other contests, from what ran last."""
+    command = command_line(words)
+    if print_only:
+        print(render(fresh.values(), command))
+        return
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for key, result in fresh.items():
+        (KEPT / f"{key}.json").write_text(json.dumps(result, indent=1))
+    results = [json.loads((KEPT / f"{key}.json").read_text()) for key in order if (KEPT / f"{key}.json").exists()]
+    write(PAGE, render(results, command))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

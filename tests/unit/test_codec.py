@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decompression in bounded pieces, and compression within its memory."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import zstandard
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted
+from ansible_collections.holdfast.ops.plugins.module_utils._stream._codec import (
+    PIECE,
+    ZSTD_MEMORY,
+    Compression,
+    decompress,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def decoded(stored: bytes, step: int = 1 << 20) -> bytes:
+    out = bytearray()
+    chunks = [stored[start : start + step] for start in range(0, len(stored), step)]
+    assert decompress(chunks, out.extend) == len(out)
+    return bytes(out)
+
+
+class TestDecompress:
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.binary(max_size=300) | st.integers(0, 5000).map(bytes), max_size=4), st.integers(1, 50))
+    def test_frames_one_after_another(self, contents: list[bytes], step: int) -> None:
+        stored = b"".join(zstandard.ZstdCompressor().compress(content) for content in contents)
+        assert decoded(stored, step) == b"".join(contents)
+
+    @pytest.mark.parametrize("checksum", [True, False])
+    @pytest.mark.parametrize("content", [b"text of some length, " * 20, bytes(3000), os.urandom(500)])
+    def test_a_frame_cut_anywhere_is_an_error(self, content: bytes, checksum: bool) -> None:
+        whole = zstandard.ZstdCompressor(write_checksum=checksum).compress(content)
+        for cut in range(1, len(whole)):
+            with pytest.raises(Corrupted):
+                decoded(whole + whole[:cut])
+
+    def test_what_follows_the_last_frame_is_an_error(self) -> None:
+        with pytest.raises(Corrupted):
+            decoded(zstandard.ZstdCompressor().compress(b"x") + b"rest")
+
+    def test_nothing_is_nothing(self) -> None:
+        assert decoded(b"") == b""
+
+    def test_content_is_never_held_as_a_whole(self) -> None:
+        size = 300 * PIECE
+        stored = b"".join(Compression().encode(bytes(PIECE) for _number in range(300)))
+        assert len(stored) < size // 1000
+        pieces: list[int] = []
+        assert decompress([stored], lambda data: pieces.append(len(data))) == size
+        assert max(pieces) <= PIECE + 200
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 4])
+@pytest.mark.parametrize("level", range(1, 20))
+def test_compression_keeps_within_its_memory_at_any_level(level: int, threads: int) -> None:
+    compression = Compression(level=level, threads=threads)
+    assert 0 < compression.memory() <= ZSTD_MEMORY
+    content = os.urandom(1000) * 50
+    assert decoded(b"".join(compression.encode([content]))) == content
