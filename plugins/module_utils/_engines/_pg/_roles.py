@@ -73,7 +73,7 @@ class Statement:
 
     @property
     def grantor(self) -> str | None:
-        return next((self.tokens[i + 2].value for i in self._pairs("GRANTED", "BY")), None)
+        return next((_name(self.tokens[i + 2]) for i in self._pairs("GRANTED", "BY")), None)
 
     @property
     def gives_admin(self) -> bool:
