@@ -220,7 +220,7 @@ def test_a_difference_after_the_restore_is_told(component: TreeComponent, monkey
         (component.path / "restored" / "a").write_bytes(b"by somebody else")
 
     monkeypatch.setattr(_restore, "synchronise", interfere)
-    with pytest.raises(NotProved, match="a: .*content") as told:
+    with pytest.raises(NotProved, match=r"a: .*content") as told:
         component.restore(component.path / "restored")
     assert told.value.stage == "proof"
 
