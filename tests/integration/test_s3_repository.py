@@ -178,6 +178,22 @@ def test_a_part_that_is_missing_at_the_end_fails_the_object(
     assert seaweed.uploads(bucket) == []
 
 
+@pytest.mark.parametrize("operation", ["PutObject", "UploadPart", "CompleteMultipartUpload"])
+def test_a_store_that_says_that_it_holds_other_bytes_is_believed(repository: S3Repository, operation: str) -> None:
+    repository._facts()
+
+    def lie(parsed: dict[str, Any], **_more: Any) -> None:
+        assert parsed["ChecksumSHA256"], "the store returned no checksum to begin with"
+        parsed["ChecksumSHA256"] = parsed["ChecksumSHA256"].swapcase()
+
+    repository._client.meta.events.register(f"after-call.s3.{operation}", lie)
+    with pytest.raises(Corrupted, match="data/x"):
+        if operation == "PutObject":
+            repository.put("data/x", b"content", sha(b"content"))
+        else:
+            send(repository, "data/x", [noise(5 * MIB), b"end"])
+
+
 def test_abort_leaves_nothing_and_ends_the_upload(seaweed: SeaweedFS, bucket: str, repository: S3Repository) -> None:
     upload = repository.begin("data/x")
     upload.write_part(1, b"abc", sha(b"abc"))
