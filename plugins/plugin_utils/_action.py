@@ -39,14 +39,15 @@ class HostAction(ActionBase):
         """Run a module (default: the one that the task is called like) with progress, and return its result."""
         variables = self._with_interpreter(task_vars)
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
-        with self._progress(task_vars, label) as options:
+        own = "progress_file" in args  # somebody watches it already
+        with contextlib.nullcontext({}) if own else self._progress(task_vars, label) as options:
             return self._execute_module(
                 module_name=name, module_args={**args, **options}, task_vars=variables, wrap_async=wrap_async
             )
 
     def variable(self, task_vars: Mapping[str, Any], name: str, default: Any = None) -> Any:
         """A variable of the user's, templated; `default` when it is not set or empty."""
-        value = self._templar.template(task_vars.get(name))
+        value = _decrypted(self._templar.template(task_vars[name])) if name in task_vars else None
         return default if value is None or value == "" else value
 
     # -- interpreter --------------------------------------------------------------------------------------------
@@ -54,6 +55,8 @@ class HostAction(ActionBase):
     def _with_interpreter(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """The variables with the runtime's interpreter in them, for this task alone, where the host has one."""
         variables = dict(task_vars)
+        if "ansible_python_interpreter" in self._task.get_vars():
+            return variables  # somebody chose one for this very task
         interpreter = self.variable(task_vars, "holdfast_interpreter") or self._runtime_interpreter(task_vars)
         if interpreter is None:
             return variables
@@ -126,6 +129,25 @@ class HostAction(ActionBase):
         other = copy.copy(self)
         other._connection = connection
         return other
+
+
+class ModuleAction(HostAction):
+    """Runs the module of its own name: the task is as without it, and shows its progress."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        return {**result, **self.run_module(task_vars or {}, dict(self._task.args))}
+
+
+def _decrypted(value: Any) -> Any:
+    """The same with plain strings for what was encrypted in place: up to ansible-core 2.18 templating leaves that."""
+    if getattr(value, "__ENCRYPTED__", False):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _decrypted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_decrypted(item) for item in value]
+    return value
 
 
 # Progress goes to the standard error: it is written at once, even into a pipe, and what is parsed stays clean.

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -391,3 +393,51 @@ def test_a_component_can_be_run_in_the_background(site: Site, database: Database
     run = site.run("backup", env=environment, holdfast_async=120, holdfast_poll=1).succeeded()
     assert run.counts["changed"] == 1, run.output
     assert len(site.manifests("shop")) == 1
+
+
+def test_a_module_called_by_itself_is_the_same_module(site: Site, database: DatabaseFactory) -> None:
+    """The action of its name shows progress; arguments, defaults of its group and results are the module's."""
+    component = site.declare("shop", database(site.server))
+    del component["repositories"], component["engine"]
+    repositories = [{"name": "primary", "type": "local", "path": str(site.repository)}]
+    options = {**component, "component": component.pop("name")}
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "module_defaults": {"group/holdfast.ops.repository": {"repositories": repositories}},
+        "tasks": [
+            {"holdfast.ops.postgresql_backup": {key: value for key, value in options.items() if key != "name"}},
+            {"holdfast.ops.backup_verify": {"component": "shop", "state_dir": str(site.state)}},
+        ],
+    }
+    run = run_playbook([play], site.directory, "-vvv", hosts={"localhost": site.variables()}).succeeded()
+    assert run.counts["changed"] == 2
+    assert "progress.json" in run.output
+    assert len(site.manifests("shop")) == 1
+    assert len(site.stored("*-checksum-ok.json")) == 1
+
+
+def test_a_value_that_was_encrypted_in_place_is_a_value(tmp_path: Path) -> None:
+    """What `ansible-vault encrypt_string` makes can stand anywhere in the declaration."""
+    password = tmp_path / "vault-password"
+    password.write_text("correct horse\n")
+    encrypted = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("ansible-vault"), "encrypt_string", "--vault-password-file", password),
+            "hunter2-but-longer",
+        ],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "home")},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    variables = tmp_path / "variables.yml"
+    indented = encrypted.strip().replace("\n", "\n      ")
+    variables.write_text(
+        "holdfast_repositories:\n  primary:\n    type: s3\n    bucket: b\n"
+        f"    access_key: AK\n    secret_key: {indented}\n"
+        "holdfast_components:\n  - {name: shop, engine: postgresql, database: shop, repositories: [primary]}\n"
+    )
+    play = {"hosts": "all", "gather_facts": False, "tasks": [{"holdfast.ops.component": {"verb": "select"}}]}
+    run = run_playbook([play], tmp_path, "-vvv", "-e", f"@{variables}", "--vault-password-file", str(password))
+    assert "hunter2" not in run.succeeded().output
