@@ -26,7 +26,7 @@ from ._errors import (
     ToolFailed,
     Unavailable,
 )
-from ._process import STDERR_TAIL, Process
+from ._process import Process
 
 OPTIONS: Mapping[str, Any] = {
     "container": {
@@ -156,7 +156,7 @@ class ContainerProcess(Process):
         self.argv = list(argv)
         self.name = os.path.basename(self.argv[0])
         self._secrets = list(secrets)
-        self._tail = bytearray()
+        self._head, self._tail = bytearray(), bytearray()
         docker = _docker()
         environment = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PGTZ": "UTC", **env}
         try:
@@ -167,10 +167,6 @@ class ContainerProcess(Process):
         self._exec = _Exec(api, made["Id"], wire, stdin, self._keep)
         self.popen = cast("subprocess.Popen[bytes]", self._exec)
         self._drain = self._exec.reader
-
-    def _keep(self, data: bytes) -> None:
-        self._tail += data
-        del self._tail[:-STDERR_TAIL]
 
     def terminate(self) -> None:
         self._exec.end()

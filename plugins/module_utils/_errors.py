@@ -16,7 +16,10 @@ from collections.abc import Iterable
 from typing import Any
 
 TOOL_OUTPUT_LIMIT = 4000
-"""Characters of a tool's own words that an error keeps: the end, where tools say why they stopped."""
+"""Characters of a tool's own words that an error keeps: mostly the end, where tools say why they stopped."""
+
+TOOL_OUTPUT_HEAD = 1000
+"""Of these, how many from the beginning: some repeat a long statement after they said why."""
 
 
 class HoldfastError(Exception):
@@ -44,7 +47,7 @@ class HoldfastError(Exception):
         super().__init__(message)
         self.message = message
         self.stage = stage
-        self.tool_output = (tool_output or "").strip()[-TOOL_OUTPUT_LIMIT:] or None
+        self.tool_output = shorten((tool_output or "").strip()) or None
         self.hint = hint
         self.left_behind = left_behind
 
@@ -210,6 +213,13 @@ class InternalError(HoldfastError):
     """A defect of holdfast itself."""
 
     code = "internal_error"
+
+
+def shorten(text: str, limit: int = TOOL_OUTPUT_LIMIT, head: int = TOOL_OUTPUT_HEAD) -> str:
+    """Beginning and end of a text of more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:head]} [...] {text[head - limit :]}"
 
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+@", re.IGNORECASE)

@@ -24,7 +24,10 @@ from typing import IO, Any, Callable
 from ._errors import InvalidOption, MissingDependency, ToolFailed, redact
 
 STDERR_TAIL = 16 * 1024
-"""Bytes of a tool's stderr that are kept: the end of it."""
+"""Bytes of a tool's stderr that are kept of its end."""
+
+STDERR_HEAD = 4 * 1024
+"""Bytes of a tool's stderr that are kept of its beginning, when it says more than both."""
 
 PIPE_SIZE = 1024 * 1024
 """Bytes asked for each pipe (the kernel's unprivileged maximum): fewer wake-ups per byte."""
@@ -114,7 +117,7 @@ class Process:
         self.argv = list(argv)
         self.name = os.path.basename(self.argv[0])
         self._secrets = list(secrets)
-        self._tail = bytearray()
+        self._head, self._tail = bytearray(), bytearray()
         identity: dict[str, Any] = {}
         if run_as is not None:
             identity = {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
@@ -146,13 +149,20 @@ class Process:
             chunk = os.read(pipe.fileno(), 4096)
             if not chunk:
                 return
-            self._tail += chunk
+            self._keep(chunk)
+
+    def _keep(self, said: bytes) -> None:
+        """Remember the beginning and the end of what the tool says."""
+        self._tail += said
+        if len(self._tail) > STDERR_TAIL:
+            room = STDERR_HEAD - len(self._head)
+            self._head += self._tail[: min(room, len(self._tail) - STDERR_TAIL)]
             del self._tail[:-STDERR_TAIL]
 
     @property
     def stderr(self) -> str:
-        """The end of what the tool wrote to stderr, redacted."""
-        return redact(self._tail.decode("utf-8", "replace"), self._secrets)
+        """The beginning and the end of what the tool wrote to stderr, redacted."""
+        return redact((self._head + self._tail).decode("utf-8", "replace"), self._secrets)
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, once the tool has ended and its last words were read."""

@@ -96,7 +96,7 @@ class BackupJob:
 
     @property
     def _jobs(self) -> int:
-        return int(self._options["jobs"] or 1)
+        return 1 if self._options["jobs"] is None else int(self._options["jobs"])
 
     @property
     def _limit(self) -> int:

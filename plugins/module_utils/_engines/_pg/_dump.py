@@ -30,7 +30,8 @@ TRIES = 5
 LOCK_WAIT_OF_PG_DUMP = "3s"
 """We hold the same locks already, so pg_dump waits only behind somebody who waits for us: soon is never."""
 
-_LOCK_LOST = re.compile(r"canceling statement due to lock timeout|could not obtain lock on relation")
+# pg_dump bounds its wait for locks by a statement timeout; its workers do not wait at all.
+_LOCK_LOST = re.compile(r"canceling statement due to (lock|statement) timeout|could not obtain lock on relation")
 
 
 @dataclass(frozen=True)

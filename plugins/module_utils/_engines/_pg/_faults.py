@@ -28,6 +28,7 @@ from ..._errors import (
     TlsFailed,
     ToolFailed,
     Unavailable,
+    Unsupported,
     redact,
 )
 
@@ -72,7 +73,11 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         "Check service and service_file.",
     ),
     (
-        r"certificate|\bSSL\b|\bTLS\b|tlsv1",
+        # Never a bare word: it could be part of a table's name.
+        (
+            r"SSL error|server does not support SSL|SSL support is not|SSL connection|certificate verify failed|root certificate file"
+            r"|server certificate for|certificate file|private key file|certificate authentication failed|tlsv1|sslv3"
+        ),
         TlsFailed,
         "The TLS connection to the PostgreSQL server failed.",
         "Check ssl_mode, ca_cert, ssl_cert and ssl_key.",
@@ -101,14 +106,22 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         "The PostgreSQL server cannot be reached.",
         "Check that it runs, and login_host, login_port or login_unix_socket.",
     ),
+    (
+        r"out of shared memory|max_locks_per_transaction",
+        Unsupported,
+        "The server has no room for so many locks.",
+        "Raise max_locks_per_transaction (needs a restart of PostgreSQL), or dump fewer schemas at once.",
+    ),
     (r"No space left on device|Check free disk space", DiskFull, "The disk is full.", None),
 )
 
 
 def words_error(text: str) -> HoldfastError | None:
     """The typed error that a tool's or libpq's words mean, or None."""
+    # The statement that a tool repeats after its complaint is full of other people's names.
+    complaint = re.split(r"Query was:|Command was:", text)[0]
     for pattern, kind, message, hint in _WORDS:
-        if re.search(pattern, text):
+        if re.search(pattern, complaint):
             return kind(message, tool_output=text, hint=hint)
     return None
 
