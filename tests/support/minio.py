@@ -37,6 +37,8 @@ def program(name: str) -> Path:
     with (PROGRAMS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test processes need not compile it twice
         if not path.exists():
+            if shutil.which("go") is None:
+                raise FileNotFoundError(f"no `go` in PATH to compile {name} with (1.24 or newer)")
             environment = {**os.environ, "GOBIN": str(PROGRAMS)}
             subprocess.run(["go", "install", VERSIONS[name]], env=environment, check=True)
     return path
