@@ -132,7 +132,7 @@ class _Bench:
             one_file_system=False,
             ignore_unreadable=False,
             rehash=False,
-            cache=str(self._work / "state" / "components" / "bench" / "tree.cache"),
+            cache=str(self._work / "state" / "tree.cache"),
         )
         root = Root(settings.path)
         try:
