@@ -78,7 +78,7 @@ class Component:
         return made
 
     def restore(
-        self, server: EmbeddedPostgres, *, confirm: str | None = None, check: bool = False, **options: Any
+        self, server: EmbeddedPostgres | None, *, confirm: str | None = None, check: bool = False, **options: Any
     ) -> RestoreResult:
         """Restore the newest backup."""
         settings = RestoreSettings(self.name, self.place.state_dir, confirm=confirm, check=check)

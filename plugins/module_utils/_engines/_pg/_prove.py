@@ -209,8 +209,9 @@ def _amcheck(server: Server, database: str, findings: Findings, jobs: int) -> No
 
 
 def _run_amcheck(server: Server, program: str, database: str, findings: Findings, jobs: int) -> None:
-    arguments = ["--heapallindexed", "--jobs", str(jobs), "--no-strict-names"]
-    process = server.start(program, *arguments, database=database)
+    # It takes --dbname for nothing; its argument, not an option, may be a connection string.
+    arguments = ["--no-password", "--heapallindexed", f"--jobs={jobs}", server.conninfo(database)]
+    process = server.start(program, *arguments)
     try:
         if process.popen.stdout is None:
             raise AssertionError("process.popen.stdout is None")
