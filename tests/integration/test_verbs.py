@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from ansible_collections.holdfast.ops.tests.support.memory import commit_backup,
 from ansible_collections.holdfast.ops.tests.support.modules import run_module
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 from ansible_collections.holdfast.ops.tests.support.seaweed import Credentials, SeaweedFS
+from ansible_collections.holdfast.ops.tests.support.servers import short_directory
 from prometheus_client.parser import text_string_to_metric_families
 
 HOUR = timedelta(hours=1)
@@ -283,3 +285,23 @@ def test_the_history_is_told_of_verifications(site: Site, pg18: EmbeddedPostgres
     site.run("backup_verify", history=history)
     rows = pg18.query("select backup_id, status, verified_level, verified_ok from backup_history", name)
     assert rows == [(made["backup_id"], "success", "checksum", True)]
+
+
+def test_a_database_is_verified_by_restoring_it(site: Site, pg18: EmbeddedPostgres, database: DatabaseFactory) -> None:
+    name = database(pg18)
+    pg18.psql("create table t as select g as id, md5(g::text) as word from generate_series(1, 5000) g", db=name)
+    server = {"login_unix_socket": str(pg18.socket_dir), "login_port": pg18.port, "bin_dir": str(pg18.bin_dir)}
+    made = site.run("postgresql_backup", database=name, fingerprint="digest", repositories=[site.local], **server)
+    assert not made.get("failed"), made
+    outside = short_directory("hf-verify-")  # a scratch cluster's user cannot walk into pytest's directories
+    outside.chmod(0o711)
+    scratch = outside / "scratch"
+    proved = site.run(
+        "backup_verify", level="restore", repositories=[site.local], postgresql=server, scratch_dir=str(scratch)
+    )
+    left = list(scratch.iterdir())
+    shutil.rmtree(outside)
+    assert left == [] and not proved.get("failed"), proved
+    (result,) = proved["results"]
+    assert result["level"] == "restore" and result["proof"]["proved"] and result["proof"]["checked"] > 0
+    assert [each for each in pg18.databases() if name in each] == [name]

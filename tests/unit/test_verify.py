@@ -296,13 +296,18 @@ def test_which_backups(place: Place) -> None:
     assert chosen("unverified") == [new.id, middle.id, old.id]
 
 
-def test_an_id_that_nobody_has_is_not_found_and_a_missing_copy_is_a_failure(place: Place) -> None:
+def test_looking_at_nothing_is_no_success_and_a_missing_copy_is_a_failure(place: Place) -> None:
     full, backup = stocked(MemoryRepository("full"))
     empty = MemoryRepository("empty")
     with pytest.raises(NotFound, match="No repository holds"):
         go(place, empty, which=backup.id)
     with pytest.raises(InvalidOption):
         go(place, full, which="lastest")
+    for which in ("latest", "all"):
+        with pytest.raises(NotFound, match="any backup"):
+            go(place, empty, which=which)
+    assert go(place, empty, which="unverified").findings == []
+    assert any("empty holds no backup" in line for line in go(place, empty, full).warnings)
     findings = go(place, full, empty, which=backup.id).findings
     assert [(each.repository, each.ok) for each in findings] == [("full", True), ("empty", False)]
     assert recorded(empty) == []

@@ -138,7 +138,7 @@ def verify(
     an entry in `errors`: neither keeps the rest from being verified, and it is for the caller to fail.
 
     Raises:
-        NotFound: no repository has such a backup.
+        NotFound: no repository has such a backup, or any.
         InvalidOption: `which` makes no sense.
     """
     if settings.which not in (LATEST, ALL, UNVERIFIED) and BackupId.parse(settings.which) is None:
@@ -152,17 +152,19 @@ def verify(
             _InRepository(repository, settings, make_engine, progress, result).run()
         except HoldfastError as error:
             result.errors[repository.name] = error.at(f"verify {repository.name}")
-    if settings.which not in (LATEST, ALL, UNVERIFIED):
+    if settings.which != UNVERIFIED:
         _require_one(result, settings)
     return result
 
 
 def _require_one(result: VerifyResult, settings: VerifySettings) -> None:
-    """An id that no repository has was mistyped; one that some have is a missing copy in the others."""
+    """Looking at nothing proves nothing. An id that no repository has was mistyped; one that some have is a missing
+    copy in the others, and a finding."""
     if result.skipped or result.errors or any(each.problems != [_ABSENT] for each in result.findings):
         return
+    named = settings.which not in (LATEST, ALL)
     raise NotFound(
-        f"No repository holds the backup {settings.which}.",
+        f"No repository holds {f'the backup {settings.which}' if named else 'any backup of this component'}.",
         stage="preflight",
         hint="backup_info lists what exists.",
     )
@@ -199,6 +201,8 @@ class _InRepository:
 
     def run(self) -> None:
         chosen = self._choose()
+        if not chosen and self._settings.which != UNVERIFIED:
+            self._result.warnings.append(f"{self._repository.name} holds no backup of this component.")
         if self._deep and not self._settings.check:
             self._require_identity(chosen)
         for backup_id in chosen:
