@@ -76,7 +76,8 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         # Never a bare word: it could be part of a table's name.
         (
             r"SSL error|server does not support SSL|SSL support is not|SSL connection|certificate verify failed"
-            r"|root certificate file|server certificate for|certificate file|private key file|certificate authentication failed|tlsv1|sslv3"
+            r"|root certificate file|server certificate for|certificate file|private key file"
+            r"|certificate authentication failed|tlsv1|sslv3"
         ),
         TlsFailed,
         "The TLS connection to the PostgreSQL server failed.",
