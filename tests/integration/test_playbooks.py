@@ -217,6 +217,34 @@ def test_a_set_comes_back_as_it_was_at_one_stamp(site: Site, database: DatabaseF
     assert not [name for name in site.server.databases() if name.startswith(names["alone"]) and name != names["alone"]]
 
 
+def test_a_database_and_its_documents_come_back_together(site: Site, database: DatabaseFactory) -> None:
+    name = database(site.server)
+    site.server.psql("CREATE TABLE documents (path text); INSERT INTO documents VALUES ('a.pdf')", name)
+    tree = site.directory / "documents"
+    tree.mkdir()
+    (tree / "a.pdf").write_bytes(os.urandom(2_000_000))
+    (tree / "naïve name.txt").write_text("small")
+    before = {path.name: path.read_bytes() for path in tree.iterdir()}
+    site.declare("db", name, set="omnidoc")
+    site.components.append(
+        {
+            "name": "documents",
+            "engine": "files",
+            "path": str(tree),
+            "set": "omnidoc",
+            "repositories": ["primary"],
+            "state_dir": str(site.state),
+        }
+    )
+    site.run("backup").succeeded()
+    site.server.psql("DELETE FROM documents", name)
+    (tree / "a.pdf").unlink()
+    confirm = {"db": name, "documents": str(tree)}
+    site.run("restore", holdfast_set="omnidoc", holdfast_restore_confirm=confirm).succeeded()
+    assert site.server.value("SELECT path FROM documents", name) == "a.pdf"
+    assert {path.name: path.read_bytes() for path in tree.iterdir()} == before
+
+
 class Listener:
     """A port that counts who comes."""
 
