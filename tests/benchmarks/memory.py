@@ -71,9 +71,9 @@ def _contest(stand: Stand) -> Contest:
     short = round(400 * stand.scale) * MB
     contestants = [memory.contestant(f"level {level} → SeaweedFS", short, ["s3"], level, False) for level in LEVELS]
     contestants += [
-        memory.contestant(f"level 1, encrypted → SeaweedFS, local", short, ["s3", "local"], 1, True),
-        memory.contestant(f"level 1, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 1, True),
-        memory.contestant(f"level 19, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 19, True),
+        memory.contestant("level 1, encrypted → SeaweedFS, local", short, ["s3", "local"], 1, True),
+        memory.contestant("level 1, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 1, True),
+        memory.contestant("level 19, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 19, True),
     ]
     for size in (200, round(20_000 * stand.scale)):
         contestants.append(memory.contestant(f"level 1, {size} MB → a null sink", size * MB, ["null"], 1, False))

@@ -104,6 +104,8 @@ def _contest(result: Result) -> str:
     volume = result["volume"]
     heads = ["contestant", "runs", "wall s", "min – max", "CPU s", "servers' CPU s", "peak MB"]
     heads += ["MB/s"] if volume else []
+    whole = any("whole" in run["facts"] for one in result["contestants"] for run in one["runs"])
+    heads += ["with all that follows, s"] if whole else []
     rows = []
     for one in result["contestants"]:
         runs = one["runs"]
@@ -119,7 +121,11 @@ def _contest(result: Result) -> str:
             f"{statistics.median(run['server_cpu'] for run in runs):.2f}",
             f"{peak:.0f}" if peak else "",
         ]
-        rows.append([*row, f"{volume / wall:.0f}"] if volume else row)
+        row += [f"{volume / wall:.0f}"] if volume else []
+        if whole:
+            times = [run["facts"]["whole"] for run in runs if "whole" in run["facts"]]
+            row.append(f"{statistics.median(times):.2f}" if times else "")
+        rows.append(row)
     notes = "".join(f"\n{note}\n" for note in result["notes"])
     return f"## {result['title']}\n\n{result['at']} UTC\n\n{_table(heads, rows)}{notes}"
 

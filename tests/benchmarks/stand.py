@@ -36,10 +36,17 @@ _SETTINGS = {
 
 _REALISTIC = """
 CREATE TABLE documents (id bigint PRIMARY KEY, owner int NOT NULL, title text NOT NULL, body text NOT NULL,
-    meta jsonb NOT NULL, created_at timestamptz NOT NULL);
-CREATE TABLE chunks (id bigint PRIMARY KEY, document_id bigint NOT NULL, content text NOT NULL, embedding float4[]);
+    meta jsonb NOT NULL, created_at timestamptz NOT NULL) PARTITION BY HASH (id);
+CREATE TABLE chunks (id bigint PRIMARY KEY, document_id bigint NOT NULL, content text NOT NULL, embedding float4[])
+    PARTITION BY HASH (id);
 CREATE TABLE events (id bigint PRIMARY KEY, document_id bigint NOT NULL, kind text NOT NULL, payload jsonb NOT NULL,
-    at timestamptz NOT NULL);
+    at timestamptz NOT NULL) PARTITION BY HASH (id);
+DO $$ DECLARE parent text; part int; BEGIN
+    FOREACH parent IN ARRAY ARRAY['documents', 'chunks', 'events'] LOOP FOR part IN 0..3 LOOP
+        EXECUTE format('CREATE TABLE %1$s_%2$s PARTITION OF %1$s FOR VALUES WITH (MODULUS 4, REMAINDER %2$s)',
+            parent, part);
+    END LOOP; END LOOP;
+END $$;
 SELECT setseed(0.42);
 INSERT INTO documents SELECT n, n % 5000, 'Re: ' || substr(prose, 1 + n % 900, 40), substr(prose, 1 + n % 1100, 900),
     jsonb_build_object('lang', (ARRAY['de', 'en', 'zh'])[1 + n % 3], 'pages', n % 40,
@@ -50,12 +57,13 @@ INSERT INTO documents SELECT n, n % 5000, 'Re: ' || substr(prose, 1 + n % 900, 4
         'ocr', jsonb_build_object('engine', 'tesseract 5', 'confidence', n % 100 / 100.0)),
     timestamptz '2026-01-01 00:00+00' + n * interval '31 seconds'
     FROM generate_series(1, {rows}) AS n JOIN pool ON pool.id = n::bigint * 7919 % {pool};
-INSERT INTO chunks SELECT n, 1 + n % {rows}, substr(prose, 1 + n % 1500, 480), numbers[1 + n % 47 : 48 + n % 47]
+INSERT INTO chunks SELECT n, 1 + n % {rows}, substr(prose, 1 + n % 1500, 480), numbers[1 + n % 47 : 40 + n % 47]
     FROM generate_series(1, {rows}) AS n JOIN pool ON pool.id = n::bigint * 6007 % {pool};
 INSERT INTO events SELECT n, 1 + n % {rows}, (ARRAY['opened', 'edited', 'shared', 'signed'])[1 + n % 4],
     jsonb_build_object('ip', '10.' || n % 7 || '.' || n % 251 || '.' || n % 249, 'ms', (random() * 9999)::int,
         'session', md5((n / 20)::text), 'path', '/api/v2/documents/' || n % {rows} || '/pages',
-        'agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:' || 100 + n % 40 || '.0) Gecko/20100101'), timestamptz '2026-01-01 00:00+00' + n * interval '7 seconds'
+        'agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:' || 100 + n % 40 || '.0) Gecko/20100101'),
+    timestamptz '2026-01-01 00:00+00' + n * interval '7 seconds'
     FROM generate_series(1, {rows} * 2) AS n;
 DROP TABLE pool;
 CREATE INDEX documents_owner ON documents (owner, created_at);
@@ -71,7 +79,7 @@ that a row hardly ever repeats what it can still see."""
 def _paragraphs() -> Iterator[tuple[int, str, list[float]]]:
     """Prose by Zipf's law over a vocabulary, and floats as embeddings have them."""
     dice = random.Random(42)
-    vocabulary = ["".join(dice.choices("etaoinshrdlucmfwypvbgkjqxz", k=2 + n % 9)) for n in range(6000)]
+    vocabulary = ["".join(dice.choices("etaoinshrdlucmfwypvbgkjqxz", k=2 + n % 9)) for n in range(3000)]
     weights = list(accumulate(1 / (rank + 10) for rank in range(len(vocabulary))))
     for number in range(_POOL):
         prose = " ".join(dice.choices(vocabulary, cum_weights=weights, k=400))

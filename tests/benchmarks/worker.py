@@ -18,7 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._files import FilesEngine
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._interface import Engine, Place
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._postgresql import PostgresqlEngine
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._backup import BackupSettings, backup
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._restore import RestoreSettings, restore
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
@@ -30,18 +32,11 @@ from .generated import GeneratedEngine, NullRepository
 COMPONENT = "bench"
 
 
+ENGINES: Mapping[str, Any] = {"files": FilesEngine, "postgresql": PostgresqlEngine, "generated": GeneratedEngine}
+
+
 def _engine(task: Mapping[str, Any], place: Place) -> Engine:
-    kind = task["engine"]
-    if kind == "generated":
-        return GeneratedEngine(task["options"], place)
-    if kind == "files":
-        from ansible_collections.holdfast.ops.plugins.module_utils._engines._files import FilesEngine
-
-        engine: Any = FilesEngine
-    else:
-        from ansible_collections.holdfast.ops.plugins.module_utils._engines._postgresql import PostgresqlEngine
-
-        engine = PostgresqlEngine
+    engine = ENGINES[task["engine"]]
     specs = {**engine.OPTIONS, **engine.BACKUP_OPTIONS, **engine.RESTORE_OPTIONS}
     defaults = {name: spec["default"] for name, spec in specs.items() if "default" in spec}
     made: Engine = engine({**dict.fromkeys(specs), **defaults, **task["options"]}, place)
