@@ -83,7 +83,7 @@ class Server:
         self.application_name = "holdfast:preflight"
         self._check_options()
         self.container = Container(self.options["container"]) if self.options["container"] else None
-        self.socket_directory = None if self.container else self._find_socket()
+        self.socket_directory = self.options["login_unix_socket"] if self.container else self._find_socket()
         self.run_as = None if self.container else self._find_account()
         self._password_file: int | None = None
         self._password_path_inside: str | None = None
@@ -310,7 +310,8 @@ class Server:
                 hint=f"Install the package postgresql-client{major}, or set bin_dir.",
             )
         if at_least is None:
-            return found[-1]
+            # Of several the first, which is the program itself; in PATH may lie a wrapper of the distribution.
+            return max(found, key=lambda tool: tool.major)
         for tool in found:
             if tool.major >= at_least:
                 return tool
@@ -333,10 +334,10 @@ class Server:
 
     def _paths(self, name: str) -> Iterator[str]:
         if self.container:
-            yield name
             listing = "ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null || :"
             _code, out, _said = self.container.run(["sh", "-c", listing], check=False)
             yield from (f"{directory}/{name}" for directory in out.decode("utf-8", "replace").split())
+            yield name
             return
         if self.options["bin_dir"]:
             directories = [str(self.options["bin_dir"])]
