@@ -310,9 +310,7 @@ def _moment(params: Params) -> Any:
         ) from None
 
 
-def _safety_backup(
-    module: Module, planned: Engine, stores: list[Repository], restored: Backup
-) -> Mapping[str, Any]:
+def _safety_backup(module: Module, planned: Engine, stores: list[Repository], restored: Backup) -> Mapping[str, Any]:
     """Back up what a restore is about to replace, encrypted as the backup that is restored."""
     engine_class = type(planned)
     params = {
