@@ -81,6 +81,8 @@ class FilesEngine(Engine):
             self._root = Root(settings.path)
             self._closing.callback(self._root.close)
         self._cache = TreeCache.open(settings.cache)
+        if self._cache is not None:
+            self._closing.callback(self._cache.close)
         found = self._survey = survey(self._root, settings, self._cache)
         if not settings.ignore_unreadable:
             refuse_unreadable(found.troubles, "preflight")

@@ -223,6 +223,7 @@ class BlobStore:
         self._opened: _Registry | None = None
         self._listed: dict[str, dict[str, int]] = {}
         self._used: dict[str, dict[str, Reference]] = {leg.repository.name: {} for leg in fanout.legs}
+        self._present: dict[str, dict[str, Reference]] = {leg.repository.name: {} for leg in fanout.legs}
         self._references: dict[str, Artefact] = {}
         self.bytes_sent = 0
         """Stored bytes of the blobs that this run has sent (once, however many repositories took them)."""
@@ -364,11 +365,14 @@ class BlobStore:
         known = self._used[repository].get(name)
         if known is not None:
             return known
-        for reference in self._registry.find(name):
-            listed = self._listing(leg)
-            if all(listed.get(part.key) == part.size for part in reference.objects):
-                return reference
-        return None
+        present = self._present[repository]
+        if name not in present:
+            for reference in self._registry.find(name):
+                listed = self._listing(leg)
+                if all(listed.get(part.key) == part.size for part in reference.objects):
+                    present[name] = reference
+                    break
+        return present.get(name)
 
     def _listing(self, leg: Leg) -> Mapping[str, int]:
         """Keys and sizes of the repository's blobs that no mark announces the deletion of."""

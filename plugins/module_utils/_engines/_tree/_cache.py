@@ -83,38 +83,60 @@ class Summary:
 
 
 class TreeCache:
-    """A remembered tree, opened for one or more passes."""
+    """A remembered tree, opened for one or more passes, one after the other.
 
-    def __init__(self, path: str, summary: Summary, end: int) -> None:
-        self._path = path
+    The file stays open: another run may put a new one in its place while this one waits for its turn.
+    """
+
+    def __init__(self, stream: BinaryIO, summary: Summary, end: int) -> None:
+        self._stream = stream
         self._end = end
         self.summary = summary
+
+    def close(self) -> None:
+        self._stream.close()
 
     @classmethod
     def open(cls, path: str) -> TreeCache | None:
         """None when there is none, or when it is not whole."""
         try:
-            with open(path, "rb") as stream:
-                if stream.read(len(MAGIC)) != MAGIC:
-                    return None
-                size = stream.seek(0, os.SEEK_END)
-                tail = _LENGTH.size + len(END)
-                stream.seek(max(0, size - tail))
-                last = stream.read()
-                if len(last) != tail or not last.endswith(END):
-                    return None
-                (length,) = _LENGTH.unpack(last[: _LENGTH.size])
-                end = size - tail - length
-                stream.seek(end)
-                return cls(path, Summary(**json.loads(stream.read(length))), end)
-        except (OSError, ValueError, TypeError):  # it only saves work: without it, everything is read again
+            stream = open(path, "rb", buffering=BUFFER)  # noqa: SIM115 - kept open, see close()
+        except OSError:
             return None
+        try:
+            summary, end = _read_summary(stream)
+        except (OSError, ValueError, TypeError):  # it only saves work: without it, everything is read again
+            stream.close()
+            return None
+        return cls(stream, summary, end)
 
     def __iter__(self) -> Iterator[Record]:
-        with open(self._path, "rb", buffering=BUFFER) as stream:
-            stream.seek(len(MAGIC))
-            while stream.tell() < self._end:
-                yield _read_record(stream)
+        position = len(MAGIC)
+        while position < self._end:
+            self._stream.seek(position)
+            record = _read_record(self._stream)
+            position = self._stream.tell()
+            yield record
+
+
+def _read_summary(stream: BinaryIO) -> tuple[Summary, int]:
+    """The summary and where the records end.
+
+    Raises:
+        ValueError, TypeError: the file is not whole.
+    """
+    if stream.read(len(MAGIC)) != MAGIC:
+        raise ValueError
+    size = stream.seek(0, os.SEEK_END)
+    tail = _LENGTH.size + len(END)
+    stream.seek(max(0, size - tail))
+    last = stream.read()
+    if len(last) != tail or not last.endswith(END):
+        raise ValueError
+    (length,) = _LENGTH.unpack(last[: _LENGTH.size])
+    end = size - tail - length
+    stream.seek(max(0, end))
+    return Summary(**json.loads(stream.read(length))), end
 
 
 def _read_record(stream: BinaryIO) -> Record:

@@ -235,8 +235,8 @@ def same_place(tree: StoredTree, positions: Sequence[int]) -> Iterator[list[Entr
         yield group
 
 
-def selected(tree: StoredTree, include: Sequence[str]) -> Callable[[str], bool]:
-    """A test for the paths that a user asked for: these paths and all that lies in them.
+def selected(tree: StoredTree, include: Sequence[str]) -> tuple[Callable[[str], bool], set[str]]:
+    """A test for the paths that a user asked for (these and all that lies in them), and the directories above them.
 
     Raises:
         NotFound: nothing in the backup has one of these paths.
@@ -248,7 +248,7 @@ def selected(tree: StoredTree, include: Sequence[str]) -> Callable[[str], bool]:
             path = os.path.relpath(given, tree.header.root)
         wanted[os.path.normpath(path)] = given
     if not wanted or "." in wanted:
-        return lambda path: True
+        return lambda path: True, set()
 
     def chosen(path: str) -> str | None:
         while path:
@@ -269,4 +269,9 @@ def selected(tree: StoredTree, include: Sequence[str]) -> Callable[[str], bool]:
             stage="preflight",
             hint="Paths are relative to the tree, or absolute as they were on the host.",
         )
-    return lambda path: chosen(path) is not None
+    above = {"."}
+    for path in wanted:
+        while "/" in path:
+            path = path.rpartition("/")[0]
+            above.add(path)
+    return lambda path: chosen(path) is not None, above

@@ -71,22 +71,23 @@ class TreeRestore:
         self._run = run
         self._tree = tree
         self._existing = existing
-        self._chosen = selected(tree, include)
-        self._partial = bool(include)
+        self._chosen, self._above = selected(tree, include)
         self.path = os.path.abspath(path)
         self._directory = self.path
         if tree.header.single:
             if not os.path.isdir(self.path):
                 self._directory, tree.renamed = os.path.split(self.path)
-            self._chosen = lambda path: True
+            self._chosen, self._above = (lambda path: True), set()
         self._owners = os.geteuid() == 0
+        self._fresh = False
+        self._size = 0
         self._links: dict[str, str] = {}
         self._kept: set[int] = set()
 
     def entries(self) -> Iterator[tuple[int, Entry]]:
-        """The entries that are asked for."""
+        """The entries that are asked for, and the directories above them."""
         for position, entry in self._tree.entries():
-            if self._chosen(entry.path):
+            if self._chosen(entry.path) or entry.path in self._above:
                 yield position, entry
 
     # Before.
@@ -119,6 +120,7 @@ class TreeRestore:
                 hint="Move it away, or restore elsewhere (target).",
             )
         self._check_room(anchor, found.size)
+        self._size = found.size
         return found
 
     def _compare(self, target: Target, found: RestorePreview) -> None:
@@ -128,7 +130,7 @@ class TreeRestore:
                 found.new += 1
                 found.size += stored_size(entry)
             elif entry.type == DIRECTORY and stat.S_ISDIR(there.st_mode):
-                as_it_is = self._existing == KEEP or not target.differences(entry, owners=self._owners)
+                as_it_is = self._left_alone(entry) or not target.differences(entry, owners=self._owners)
                 found.same += as_it_is
                 found.adjusted += not as_it_is
             elif self._existing == KEEP:
@@ -155,7 +157,8 @@ class TreeRestore:
     def execute(self) -> Proof:
         """Write everything and prove it; a target that was empty is empty again after a failure."""
         made = self._make_target()
-        fresh = made is not None or not os.listdir(self._directory)
+        fresh = self._fresh = made is not None or not os.listdir(self._directory)
+        self._run.progress.stage("restore", self._size or None)
         try:
             with target_errors(self.path), contextlib.closing(Target(self._directory)) as target:
                 self._write(target)
@@ -197,7 +200,6 @@ class TreeRestore:
     def _write(self, target: Target) -> None:
         work = _Work()
         for position, entry in self.entries():
-            self._make_way(target, entry)
             if entry.type == DIRECTORY:
                 if self._place_directory(target, position, entry):
                     work.directories.append(position)
@@ -228,21 +230,14 @@ class TreeRestore:
             else:
                 work.files.add(position, entry)
 
-    def _make_way(self, target: Target, entry: Entry) -> None:
-        """With `include`, the directories above what was asked for may be missing."""
-        if self._partial and "/" in entry.path:
-            parent = entry.path.rpartition("/")[0]
-            if target.status(parent) is None:
-                path = ""
-                for name in parent.split("/"):
-                    path = f"{path}/{name}" if path else name
-                    if target.status(path) is None:
-                        target.make_directory(Entry(path, DIRECTORY, 0o755, 0, 0, 0))
+    def _left_alone(self, entry: Entry) -> bool:
+        """Whether a directory that is there stays as it is: existing ones are kept, or it only lies on the way."""
+        return self._existing == KEEP or not self._chosen(entry.path)
 
     def _place_directory(self, target: Target, position: int, entry: Entry) -> bool:
         """Make a directory; whether its attributes are ours to set."""
         there = target.status(entry.path)
-        if self._existing == KEEP and there is not None:
+        if there is not None and self._left_alone(entry) and not (self._fresh and entry.path == "."):
             self._kept.add(position)
             return False
         if entry.path != ".":

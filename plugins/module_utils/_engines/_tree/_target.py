@@ -242,7 +242,9 @@ class Target:
             fd, name = self.place(entry.path)
             if os.readlink(name, dir_fd=fd) != (entry.target or ""):
                 differences.append("points elsewhere")
-        if dict(entry.xattrs) != xattrs_of(self._reach(entry.path)):
+        found_attributes = xattrs_of(self._reach(entry.path))
+        names = (set(entry.xattrs) | set(found_attributes)) - set(self.unset)  # those are told apart
+        if any(entry.xattrs.get(name) != found_attributes.get(name) for name in names):
             differences.append("extended attributes")
         if entry.type == FILE and self.digest(entry.path, from_disk=from_disk) != entry.sha256:
             differences.append("content")
