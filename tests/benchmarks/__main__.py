@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable
 
-from . import files, memory, postgres
+from . import catalogue, files, memory, postgres
 from .measure import Contest, hold, say
 from .report import command_line, render, write
 from .stand import Stand
@@ -27,7 +27,7 @@ Contests = dict[str, Callable[[], Contest]]
 def all_contests(stand: Stand) -> Contests:
     """Every group, in the order of the page."""
     found: Contests = {}
-    for part in (postgres, files, memory):
+    for part in (postgres, files, memory, catalogue):
         found.update(part.contests(stand))
     return found
 

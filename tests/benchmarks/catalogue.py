@@ -1,27 +1,18 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a catalogue of 10,000 backups takes: cold (every manifest is read) and warm (none is).
-
-    python tests/benchmarks/catalogue.py [local|s3] [--backups N] [--runs N]
-
-Promised with a warm cache: 2 s from a local repository, 5 s from S3. CPU seconds stand beside wall seconds.
-"""
+"""A catalogue of 10,000 backups: cold (every manifest is read) and warm (none is)."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
-import os
-import statistics
-import tempfile
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Verification, manifest_key, rfc3339, utc_now
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._catalogue import catalogue, describe_entry
@@ -30,6 +21,11 @@ from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interf
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._registry import open_repository
 from ansible_collections.holdfast.ops.tests.support.memory import MemoryRepository, commit_backup
 from ansible_collections.holdfast.ops.tests.support.seaweed import SeaweedFS
+
+from .measure import Aim, Contest, Contestant, Sample, cpu_of
+from .stand import Stand
+
+BACKUPS = 10_000
 
 
 def documents(count: int) -> Iterator[tuple[str, bytes]]:
@@ -76,43 +72,49 @@ def look(repository: Repository, state: str, count: int) -> tuple[float, float]:
     return seconds
 
 
-def measure(kind: str, spec: dict[str, Any], count: int, runs: int) -> dict[str, Any]:
-    cold, warm = [], []
-    for _run in range(runs):
-        with tempfile.TemporaryDirectory() as state, contextlib.closing(open_repository(spec, "shop")) as repository:
-            cold.append(look(repository, state, count))
-            warm.append(look(repository, state, count))
-    return {
-        "store": kind,
-        "backups": count,
-        "runs": runs,
-        "cold_wall_s": round(statistics.median(each[0] for each in cold), 3),
-        "cold_cpu_s": round(statistics.median(each[1] for each in cold), 3),
-        "warm_wall_s": round(statistics.median(each[0] for each in warm), 3),
-        "warm_cpu_s": round(statistics.median(each[1] for each in warm), 3),
-    }
+class _Bench:
+    """One repository full of manifests, and the cache that a run leaves for the next."""
+
+    def __init__(self, stand: Stand, spec: dict[str, Any], count: int) -> None:
+        self._stand = stand
+        self._spec = spec
+        self._count = count
+        self._state = stand.new_directory("cache")
+
+    def forget(self) -> None:
+        shutil.rmtree(self._state, ignore_errors=True)
+
+    def remember(self) -> None:
+        self.run()
+
+    def run(self) -> Sample:
+        with contextlib.closing(open_repository(self._spec, "shop")) as repository:
+            before = cpu_of(self._stand.servers)
+            wall, cpu = look(repository, str(self._state), self._count)
+            return Sample(wall, cpu, cpu_of(self._stand.servers) - before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", nargs="*", default=["local", "s3"], choices=["local", "s3"])
-    parser.add_argument("--backups", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=5)
-    given = parser.parse_args()
-    if "local" in given.stores:
-        with tempfile.TemporaryDirectory() as top:
-            fill_local(Path(top), given.backups)
-            spec = {"name": "local", "type": "local", "path": top}
-            print(json.dumps(measure("local", spec, given.backups, given.runs)))
-    if "s3" in given.stores:
-        os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-        with SeaweedFS() as store:
-            bucket = store.create_bucket()
-            fill_s3(store, bucket, given.backups)
-            keys = {"access_key": store.admin.access_key, "secret_key": store.admin.secret_key}
-            spec = {"name": "s3", "type": "s3", "endpoint_url": store.endpoint, "bucket": bucket, **keys}
-            print(json.dumps(measure("s3", spec, given.backups, given.runs)))
+def _contest(stand: Stand) -> Contest:
+    count = max(100, round(BACKUPS * stand.scale))
+    directory = stand.new_directory("catalogue")
+    fill_local(directory, count)
+    bucket = stand.seaweed.create_bucket("catalogue")
+    fill_s3(stand.seaweed, bucket, count)
+    local = _Bench(stand, {"name": "local", "type": "local", "path": str(directory)}, count)
+    s3 = _Bench(stand, stand.s3(bucket), count)
+    contestants = []
+    for kind, bench in (("local", local), ("SeaweedFS", s3)):
+        contestants.append(Contestant(f"{kind}, cold", bench.run, bench.forget))
+        contestants.append(Contestant(f"{kind}, warm", bench.run, bench.remember))
+    return Contest(
+        "catalogue",
+        f"Catalogue of {count:,} backups",
+        contestants,
+        [Aim("≤ 2 s from a local repository", "local, warm", 2.0), Aim("≤ 5 s from S3", "SeaweedFS, warm", 5.0)],
+        notes=["Cold reads every manifest; warm knows them from the run before and only lists."],
+    )
 
 
-if __name__ == "__main__":
-    main()
+def contests(stand: Stand) -> dict[str, Callable[[], Contest]]:
+    """The groups by name."""
+    return {"catalogue": lambda: _contest(stand)}

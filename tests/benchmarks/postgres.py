@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
-from .measure import Aim, Contest, Contestant, Sample, shell, verb
+from ..support.playbook import run_playbook
+from .measure import Aim, Contest, Contestant, Sample, children_cpu, cpu_of, shell, verb
 from .stand import Stand
 
 RESTIC = "restic -q --no-cache"
@@ -89,12 +91,30 @@ class _Bench:
 
         return run
 
+    def with_ansible(self) -> Sample:
+        """The same as one task of a play: controller, module transfer, interpreter and imports included."""
+        task = self.task("backup", [self.stand.s3(self._bucket)], fingerprint="estimate")
+        module = {
+            "component": "bench",
+            "state_dir": task["state"],
+            "repositories": task["repositories"],
+            **task["options"],
+        }
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"holdfast.ops.postgresql_backup": module}]}
+        before, usage = cpu_of(self.stand.servers), children_cpu()
+        started = time.monotonic()
+        run_playbook([play], self._work).succeeded()
+        wall = time.monotonic() - started
+        return Sample(wall, children_cpu() - usage, cpu_of(self.stand.servers) - before)
 
-def _streamed(stand: Stand, key: str, database: str, title: str, limit: float) -> Contest:
+
+def _streamed(stand: Stand, key: str, database: str, title: str, limit: float, slow: int | None) -> Contest:
+    """`slow`: rounds of the peers that are many times slower than the pipe, when not all."""
     bench = _Bench(stand, database)
 
     def peer(name: str, command: Callable[[], str], prepare: Callable[[], object] | None = None) -> Contestant:
-        return Contestant(name, bench.tools(command), prepare or bench.prepare, bench.clean)
+        rounds = None if name.startswith("pipe") else slow
+        return Contestant(name, bench.tools(command), prepare or bench.prepare, bench.clean, rounds)
 
     def ours(name: str, stores: str, **options: Any) -> Contestant:
         return Contestant(name, bench.backup(stores, **options), bench.prepare, bench.clean)
@@ -108,6 +128,7 @@ def _streamed(stand: Stand, key: str, database: str, title: str, limit: float) -
         ours("holdfast → SeaweedFS (estimate)", "s3", fingerprint="estimate"),
         ours("holdfast → SeaweedFS (counts)", "s3", fingerprint="counts"),
         ours("holdfast → SeaweedFS and local (estimate)", "s3+local", fingerprint="estimate"),
+        Contestant("holdfast → SeaweedFS (estimate), with Ansible", bench.with_ansible, bench.prepare, bench.clean),
         peer(
             "pg_dump -Fc -Z0 | zstd -T0 -1 | rclone rcat",
             lambda: f"pg_dump -Fc -Z0 {db} | zstd -q -T0 -1 | rclone rcat store:{bench._bucket}/d",
@@ -130,7 +151,7 @@ def _streamed(stand: Stand, key: str, database: str, title: str, limit: float) -
         ),
     ]
     names = [one.name for one in contestants]
-    pipe, estimate, _counts, both, _zstd_rcat, restic, rcat, upload, script = names
+    pipe, estimate, _counts, both, _ansible, _zstd_rcat, restic, rcat, upload, script = names
     return Contest(
         key,
         title,
@@ -203,9 +224,9 @@ def _restore(stand: Stand, database: str, key: str, title: str) -> Contest:
 def contests(stand: Stand) -> dict[str, Callable[[], Contest]]:
     """The groups by name, each made when its turn comes."""
     return {
-        "pgbench": lambda: _streamed(stand, "pgbench", stand.pgbench, "Streamed backup of P (pgbench)", 1.15),
+        "pgbench": lambda: _streamed(stand, "pgbench", stand.pgbench, "Streamed backup of P (pgbench)", 1.15, None),
         "realistic": lambda: _streamed(
-            stand, "realistic", stand.realistic, "Streamed backup of Q (realistic rows)", 1.25
+            stand, "realistic", stand.realistic, "Streamed backup of Q (realistic rows)", 1.25, 1
         ),
         "directory": lambda: _directory(stand),
         "restore-pgbench": lambda: _restore(stand, stand.pgbench, "restore-pgbench", "Restore of P"),

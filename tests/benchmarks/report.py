@@ -27,7 +27,7 @@ within each round, so that a slow minute of the machine falls on both sides of i
 
 - **wall**: seconds until the last byte is stored and confirmed (ours: committed, sizes compared with a listing).
 - **CPU**: user and system seconds of the contestant and its children; **servers' CPU**: of PostgreSQL and SeaweedFS.
-- **peak**: resident memory of the module's process alone; for command lines, of the largest single program.
+- **peak**: resident memory of the module's process alone.
 - Ours runs in a process of its own. Opening the repositories, the preflight, the probe, the fingerprint and the commit
   are timed; the start of the interpreter is not, except where a row says "with Ansible".
 - **P** is 1.5 GB of `pgbench -i` (hardly any entropy), **Q** a plain dump of more than 1 GB of realistic rows (prose,
