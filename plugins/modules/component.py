@@ -77,7 +77,8 @@ notes:
     C(holdfast_interpreter) names another one.
   - In a terminal a live line shows the progress of a long run, elsewhere a line every 30 seconds. The variable
     C(holdfast_progress) can be C(auto), C(live), C(lines) or C(none), and C(holdfast_progress_interval) is in seconds.
-    Progress is read over a second connection and never changes a result.
+    Progress is read over a second connection and never changes a result; there is none over connections other than
+    V(ssh), V(local), V(docker), V(podman) and V(kubectl).
   - Module defaults of the engine's module do not apply. What holds for a component stands in its declaration.
 """
 

@@ -21,6 +21,8 @@ from ansible_collections.holdfast.ops.plugins.plugin_utils import _progress
 DEFAULT_VENV = "/opt/holdfast/venv"
 """Where the role `runtime` puts the client libraries."""
 PROGRESS_MODES = ("auto", "live", "lines", "none")
+_A_PROCESS_PER_COMMAND = frozenset({"ssh", "local", "docker", "podman", "kubectl"})
+"""Connections that a second command can be run over while a first one runs; others may share one session."""
 _NOT_A_PERSON = ("CI", "AWX_ISOLATED_DATA_DIR", "RUNNER_OMIT_EVENTS", "JENKINS_URL", "TF_BUILD")
 """Environments whose terminal, if they have one, is a recorder: AWX runs ansible-playbook in a pseudo-terminal."""
 
@@ -102,6 +104,8 @@ class HostAction(ActionBase):
         """How progress is shown: `live`, `lines` or `none`."""
         wanted = str(self.variable(task_vars, "holdfast_progress", "auto"))
         if self._task.async_val or self._task.check_mode or wanted == "none":
+            return "none"
+        if self._connection.transport.rpartition(".")[2] not in _A_PROCESS_PER_COMMAND:
             return "none"
         if wanted in ("live", "lines"):
             return wanted

@@ -49,19 +49,36 @@ if __name__ == '__main__':
     main()
 """
 
+CONNECTION = """
+DOCUMENTATION = '''
+name: odd
+short_description: nobody knows it
+description: It runs commands as local does.
+author: a test
+'''
+from ansible.plugins.connection.local import Connection as Local
+
+class Connection(Local):
+    transport = 'test.watched.odd'
+"""
+
 LIVE = "\r\x1b[K[localhost] omnidoc_db: dump "
 LINE = "[localhost] omnidoc_db: dump "
 
 
-def watch(directory: Path, wanted: str, terminal: bool, **environment: str) -> str:
+def watch(directory: Path, wanted: str, terminal: bool, connection: str = "local", **environment: str) -> str:
     """Run the watched module until `wanted` is printed; everything that was printed."""
     plugins = directory / "collections/ansible_collections/test/watched/plugins"
-    for kind, text in (("action", ACTION), ("modules", MODULE)):
-        (plugins / kind).mkdir(parents=True)
-        (plugins / kind / "slow.py").write_text(text)
+    for path, text in (
+        ("action/slow.py", ACTION),
+        ("modules/slow.py", MODULE),
+        ("connection/odd.py", CONNECTION),
+    ):
+        (plugins / path).parent.mkdir(parents=True)
+        (plugins / path).write_text(text)
     gate = directory / "gate"
     local = {
-        "ansible_connection": "local",
+        "ansible_connection": connection,
         "ansible_python_interpreter": sys.executable,
         "holdfast_progress_interval": 0.2,
     }
@@ -133,3 +150,9 @@ def test_a_pipe_gets_lines(tmp_path: Path) -> None:
     text = watch(tmp_path, LINE, terminal=False)
     assert f"\n{LINE}" in f"\n{text}"
     assert "\x1b[K" not in text
+
+
+def test_an_unknown_connection_means_no_progress_and_no_failure(tmp_path: Path) -> None:
+    text = watch(tmp_path, "TASK [test.watched.slow]", terminal=False, connection="test.watched.odd")
+    assert "changed: [localhost]" in text
+    assert "omnidoc_db" not in text
