@@ -50,6 +50,7 @@ class _Memory:
                 "s3": lambda: self.stand.s3(self._bucket),
                 "s3b": lambda: {**self.stand.s3(self._bucket, "second"), "prefix": "second"},
                 "local": lambda: {"name": "local", "type": "local", "path": str(self._work / "local")},
+                "s3-32": lambda: {**self.stand.s3(self._bucket), "part_size": "32MiB"},
                 "null": lambda: {"name": "null", "type": "null"},
             }
             task = {
@@ -75,6 +76,7 @@ def _contest(stand: Stand) -> Contest:
         memory.contestant("level 1, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 1, True),
         memory.contestant("level 19, encrypted → SeaweedFS twice, local", short, ["s3", "s3b", "local"], 19, True),
     ]
+    contestants.append(memory.contestant("level 15, parts of 32 MiB → SeaweedFS", short, ["s3-32"], 15, False))
     for size in (200, round(20_000 * stand.scale)):
         contestants.append(memory.contestant(f"level 1, {size} MB → a null sink", size * MB, ["null"], 1, False))
     return Contest(

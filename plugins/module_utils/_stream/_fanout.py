@@ -26,7 +26,9 @@ MEMORY_BUDGET = 96 * 1024 * 1024
 """Bytes of part buffers, for all repositories together, and of compression."""
 
 MIN_BUFFERS = 3
-"""One is filled while two are in flight."""
+"""One is filled while two are in flight; of parts above `LARGE_PART` bytes, while one is."""
+
+LARGE_PART = 16 * 1024 * 1024
 
 RETRIES = 2
 """Further tries of one part after the store was unavailable (the store's own client retries beneath)."""
@@ -273,7 +275,8 @@ class FanOut:
         self.changed = threading.Condition()
         self.stopping = threading.Event()
         self.legs = [Leg(repository, self) for repository in repositories]
-        self._buffers = self._spare = max(MIN_BUFFERS, memory // self.part_size)
+        self._least = MIN_BUFFERS if self.part_size <= LARGE_PART else MIN_BUFFERS - 1
+        self._buffers = self._spare = max(self._least, memory // self.part_size)
         self._free: list[bytearray] = []
 
     def acquire(self) -> bytearray:
@@ -328,7 +331,7 @@ class FanOut:
                     )
                 )
                 # The parts that hang in its threads are lost until its sockets time out: the others need some to go on.
-                self._spare += max(0, MIN_BUFFERS - (self._buffers - leg.outstanding))
+                self._spare += max(0, self._least - (self._buffers - leg.outstanding))
 
     def _raise_if_all_failed(self) -> None:
         failures = [leg.failure for leg in self.legs if leg.failure is not None]
