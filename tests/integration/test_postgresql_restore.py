@@ -19,8 +19,9 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     Unsupported,
     VersionMismatch,
 )
-from ansible_collections.holdfast.ops.tests.support.component import Component
+from ansible_collections.holdfast.ops.tests.support.component import NAME, Component, login
 from ansible_collections.holdfast.ops.tests.support.dataset import Dataset, describe, load_realistic
+from ansible_collections.holdfast.ops.tests.support.modules import run_module
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 
 OTHERWISE_IN_18 = {"relations", "columns", "constraints"}
@@ -380,3 +381,51 @@ class TestTheSwap:
             # A cluster that is not fresh any more keeps its own.
             result = component.restore(target, confirm="shop")
             assert any("postgres is left" in warning for warning in result.warnings)
+
+
+class TestTheModule:
+    def test_a_safety_backup_holds_what_is_replaced(
+        self, pg16: EmbeddedPostgres, shop: Dataset, component: Component, tmp_path: Path
+    ) -> None:
+        """Not what is restored: another database, whole, whatever the options of the restore were."""
+        component.backup(pg16, shop.database)
+        other = shop.database + "_live"
+        pg16.create_database(other)
+        pg16.psql("CREATE TABLE mine AS SELECT 42 AS answer", db=other)
+        result = run_module(
+            "postgresql_restore",
+            {
+                **login(pg16),
+                "component": NAME,
+                "repositories": [{"name": "disk", "type": "local", "path": str(tmp_path / "disk")}],
+                "state_dir": component.place.state_dir,
+                "scratch_dir": str(component.scratch),
+                "database": shop.database,
+                "target_database": other,
+                "confirm": other,
+                "safety_backup": True,
+                "jobs": 2,
+                "keep_previous": False,
+            },
+        )
+        assert not result.get("failed"), result
+        assert result["proof"]["proved"] is True
+        assert describe(pg16, other)["rows"] == describe(pg16, shop.database)["rows"]
+        component.restore(pg16, database=other, target_database=other + "_saved")
+        assert pg16.value("SELECT answer FROM mine", db=other + "_saved") == 42
+
+    def test_a_refusal_says_what_to_do(self, pg16: EmbeddedPostgres, shop: Dataset, component: Component) -> None:
+        component.backup(pg16, shop.database)
+        parameters = {
+            **login(pg16),
+            "component": NAME,
+            "repositories": [{"name": "disk", "type": "local", "path": str(component.path / "disk")}],
+            "state_dir": component.place.state_dir,
+        }
+        result = run_module("postgresql_restore", parameters)
+        assert result["failed"] is True
+        assert result["error_code"] == "refused"
+        assert shop.database in result["hint"]
+        plan = run_module("postgresql_restore", parameters, check=True, diff=True)
+        assert plan["changed"] is True
+        assert shop.database in plan["diff"]["after"]

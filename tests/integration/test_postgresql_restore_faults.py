@@ -27,6 +27,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     HoldfastError,
     NotFound,
     NotProved,
+    Unavailable,
     Unsupported,
     VersionMismatch,
 )
@@ -248,6 +249,23 @@ class TestFailures:
             restoring(component, pg16, Stages(stage, interrupt), shop)
         assert state(pg16) == before
         assert pg16.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'holdfast:%'") == 0
+
+    def test_a_swap_whose_answer_is_lost_is_told(
+        self, pg16: EmbeddedPostgres, shop: str, component: Component, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg import _restore, _swap
+
+        def lost(*arguments: Any) -> None:
+            _swap.swap(*arguments)
+            raise Unavailable("The connection to the PostgreSQL server was lost.")
+
+        component.backup(pg16, shop)
+        pg16.psql("TRUNCATE t", db=shop)
+        monkeypatch.setattr(_restore, "swap", lost)
+        with pytest.raises(Unavailable) as error:
+            component.restore(pg16, confirm=shop)
+        assert "in place" in error.value.result()["left_behind"]
+        assert pg16.value("SELECT count(*) FROM t", db=shop) == ROWS
 
     @pytest.mark.skipif(not is_root(), reason=NEEDS_ROOT)
     @pytest.mark.privileged

@@ -90,6 +90,7 @@ class Restoring:
         self.server, self.run, self.stored, self.plan, self.wanted = server, run, stored, plan, wanted
         self.keeper = keeper
         self._made: dict[str, Target] = {}
+        self._oids: dict[str, str] = {}
         self._roles: list[str] = []
         self._tablespaces: list[str] = []
         self._altered = False
@@ -104,7 +105,7 @@ class Restoring:
                 self.run.progress.stage("drop")
                 for temporary in list(self._made):
                     drop_database(self.keeper, temporary)
-                    del self._made[temporary]
+                    del self._made[temporary], self._oids[temporary]
         except BaseException as error:
             left = self.undo()
             if isinstance(error, HoldfastError):
@@ -186,6 +187,8 @@ class Restoring:
                 raise
             plain = {**described, "locale_provider": "libc", "collate": "C", "ctype": "C", "locale": None}
             self.keeper.execute(_properties.create(temporary, plain, self.server.major, **options))
+        found = self.keeper.row(f"SELECT oid::text AS oid FROM pg_database WHERE datname = {literal(temporary)}")
+        self._oids[temporary] = found["oid"]
         self.keeper.execute(f"COMMENT ON DATABASE {identifier(temporary)} IS {literal(COMMENT)}")
         # Nobody depends on it before the swap, whose own commit makes all of it durable.
         self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} SET synchronous_commit = off")
@@ -249,6 +252,7 @@ class Restoring:
             exchanges.append(Exchange(temporary, target.name, previous.get(target.name), tuple(last)))
         swap(self.server, self.plan.maintenance, exchanges)
         self._made.clear()
+        self._oids.clear()
         return previous
 
     def _drop(self, previous: Mapping[str, str]) -> dict[str, str]:
@@ -299,13 +303,14 @@ class Restoring:
         )
 
     def _took_place(self, session: Session) -> bool:
-        """Whether the swap was committed although its answer never came: then nothing bears our comment's name, and
-        the targets exist."""
-        names = [target.name for target in self._made.values()]
-        if not names or self.run.progress.name != "swap":
+        """Whether the swap was committed although its answer never came."""
+        if not self._oids:
             return False
-        found = session.rows(f"SELECT datname FROM pg_database WHERE datname = ANY({literals(names)})")
-        return len(found) == len(names) and not all(target.exists for target in self._made.values())
+        rows = session.rows(
+            f"SELECT oid::text AS oid, datname FROM pg_database WHERE oid::text = ANY({literals(self._oids.values())})"
+        )
+        names = {row["oid"]: row["datname"] for row in rows}
+        return any(names.get(oid) == self._made[temporary].name for temporary, oid in self._oids.items())
 
     def _undo_globals(self, session: Session) -> list[str]:
         statements = [("tablespace", name) for name in self._tablespaces] + [("role", r) for r in reversed(self._roles)]
