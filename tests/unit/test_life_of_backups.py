@@ -7,23 +7,33 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._interface import Place
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, Locked
-from ansible_collections.holdfast.ops.plugins.module_utils._manifest import LEASE, MANIFESTS, Backup, blob_key
-from ansible_collections.holdfast.ops.plugins.module_utils._operations._blobs import Reference
+from ansible_collections.holdfast.ops.plugins.module_utils._manifest import (
+    LEASE,
+    MANIFESTS,
+    Backup,
+    StoredPart,
+    manifest_key,
+    mark_key,
+)
+from ansible_collections.holdfast.ops.plugins.module_utils._operations._blobs import read_references
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._catalogue import read_holdings
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._copy import CopySettings, copy
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._prune import PruneResult, PruneSettings, prune
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._verify import VerifySettings, verify
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
 from ansible_collections.holdfast.ops.plugins.module_utils._retention import Policy
+from ansible_collections.holdfast.ops.plugins.module_utils._stream._codec import Identity
+from ansible_collections.holdfast.ops.plugins.module_utils._stream._read import ArtefactReader
 from ansible_collections.holdfast.ops.tests.support.memory import (
     Killed,
     MemoryRepository,
     commit_backup,
+    put,
     sha,
 )
 from hypothesis import settings
@@ -43,6 +53,8 @@ class LifeOfBackups(RuleBasedStateMachine):
         self.main, self.other = MemoryRepository("main"), MemoryRepository("other")
         self.damaged: set[str] = set()
         self.minimum = 2
+        self.slow: tuple[Backup, datetime] | None = None
+        self.confirmed = False
 
     def teardown(self) -> None:
         self.state.cleanup()
@@ -54,9 +66,8 @@ class LifeOfBackups(RuleBasedStateMachine):
         for repository in (self.main, self.other):
             repository.now += timedelta(hours=hours)
 
-    @rule(files=st.sets(st.sampled_from(range(len(CONTENTS)))), committed=st.booleans())
-    def back_up(self, files: set[int], committed: bool) -> None:
-        """As the backup does: blobs that are there and not marked are used again."""
+    def _store(self, files: set[int]) -> Backup:
+        """As a backup does up to its manifest: blobs that are there and not marked are used again."""
         self.main.now += timedelta(seconds=5)
         marked = {key.rpartition("/")[2] for key in self.main.objects if key.startswith("prune/")}
         blobs = []
@@ -64,11 +75,49 @@ class LifeOfBackups(RuleBasedStateMachine):
             name = sha(CONTENTS[number])
             there = [key for key in self.main.objects if key.startswith(f"blobs/{name[:2]}/{name}.")]
             usable = [key for key in there if key.rpartition("/")[2] not in marked]
-            owner = usable[0].rpartition(f"{name}.")[2] if usable else ""
-            if owner and blob_key(name, owner) not in self.main.objects:
-                owner = ""
-            blobs.append((CONTENTS[number], owner))
-        commit_backup(self.main, self.main.now, blobs=blobs, commit=committed)
+            blobs.append((CONTENTS[number], usable[0].rpartition(f"{name}.")[2] if usable else ""))
+        return commit_backup(self.main, self.main.now, blobs=blobs, commit=False)
+
+    def _commit(self, backup: Backup) -> None:
+        put(self.main, manifest_key(backup.id), backup.to_json())
+        self.main.delete([f"running/{backup.id}"])
+
+    @rule(files=st.sets(st.sampled_from(range(len(CONTENTS)))))
+    def back_up(self, files: set[int]) -> None:
+        self._commit(self._store(files))
+
+    @rule(count=st.integers(2, 6))
+    def days_of_backups(self, count: int) -> None:
+        """What a schedule does: a backup a day, each verified."""
+        for number in range(count):
+            self.main.now += timedelta(days=1)
+            self._commit(self._store({number % len(CONTENTS)}))
+            self.check("latest", False)
+
+    @rule(files=st.sets(st.sampled_from(range(len(CONTENTS))), min_size=1))
+    def begin_a_slow_backup(self, files: set[int]) -> None:
+        """One that is killed, or commits much later."""
+        self.slow = self._store(files), self.main.now
+        self.confirmed = False
+
+    @precondition(lambda self: self.slow is not None)
+    @rule()
+    def look_again(self) -> None:
+        """Its last look before the commit; without what it relies on it gives up."""
+        assert self.slow is not None
+        needed = [part.key for part in _needed(self.main, self.slow[0])]
+        self.confirmed = all(key in self.main.objects and mark_key(key) not in self.main.objects for key in needed)
+        if not self.confirmed:
+            self.slow = None
+
+    @precondition(lambda self: self.slow is not None and self.confirmed)
+    @rule()
+    def commit_it_if_there_is_time(self) -> None:
+        assert self.slow is not None
+        backup, begun = self.slow
+        if self.main.now - begun < MAX_RUNTIME:
+            self._commit(backup)
+        self.slow = None
 
     @rule(which=st.sampled_from(["latest", "unverified", "all"]), in_other=st.booleans())
     def check(self, which: str, in_other: bool) -> None:
@@ -153,16 +202,20 @@ class LifeOfBackups(RuleBasedStateMachine):
         for repository in (self.main, self.other):
             for key in [each for each in repository.objects if each.startswith(MANIFESTS)]:
                 backup = Backup.from_json(repository.objects[key])
-                parts = list(backup.objects())
-                listed = backup.artefact("references")
-                if listed is not None:
-                    lines = repository.objects[listed.objects[0].key].splitlines()
-                    parts += [part for line in lines for part in Reference.from_line(line).objects]
-                for part in parts:
+                for part in _needed(repository, backup):
                     assert part.key in repository.objects, f"{backup.id} in {repository.name} lacks {part.key}"
                     if f"{repository.name} {backup.id}" not in self.damaged:
                         assert sha(repository.objects[part.key]) == part.sha256
 
 
-LifeOfBackups.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+def _needed(repository: MemoryRepository, backup: Backup) -> list[StoredPart]:
+    """Every object that a backup consists of; a list of references that is gone is among them."""
+    parts = list(backup.objects())
+    if all(part.key in repository.objects for part in parts):
+        for reference in read_references(ArtefactReader(repository, Identity()), backup):
+            parts += reference.objects
+    return parts
+
+
+LifeOfBackups.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestLifeOfBackups = LifeOfBackups.TestCase
