@@ -25,6 +25,7 @@ notes:
   - A file that changes while it is read is read again, up to three times. One that never holds still is stored as it
     was last read. A file that vanishes is left out. Both give a warning, and RV(details) names them. For databases use
     their own engine, or a snapshot of the file system.
+  - When a repository, O(state_dir) or O(scratch_dir) lies within O(path), exclude it.
   - What this host remembers of the tree lies in O(state_dir). Losing it only costs reading and sending again.
   - Of an encrypted backup, the names of files are encrypted as well. Paths never stand in the manifest.
 extends_documentation_fragment:

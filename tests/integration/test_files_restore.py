@@ -113,6 +113,8 @@ def test_some_paths(component: TreeComponent, include: list[str], expected: set[
     for name in found:
         if (target / name).is_file():
             assert (target / name).read_bytes() == (component.tree / name).read_bytes()
+    before, after = describe(component.tree), describe(target)
+    assert all(after[path][:4] == before[path][:4] for path in after), "directories on the way are as they were, too"
 
 
 @pytest.mark.parametrize("include", ["nothing", "d/e/x", "/etc/passwd", "../a", "d/be"])

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from array import array
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,14 @@ from ansible_collections.holdfast.ops.plugins.module_utils._engines._tree._packs
     Packer,
     packs_to_rewrite,
 )
-from ansible_collections.holdfast.ops.plugins.module_utils._engines._tree._scan import order, sign, unsign
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._tree._scan import (
+    Seen,
+    entry_count,
+    numbers,
+    order,
+    sign,
+    unsign,
+)
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted, Unsupported
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,15 +103,15 @@ def test_directories_sort_as_the_walk_visits_them(paths: list[str]) -> None:
 )
 def test_signatures_tell_entries_apart(own: tuple[int, ...], entries: dict[str, tuple[int, ...]]) -> None:
     names = sorted(entries)
-    signature = sign(own, names, [entries[name] for name in names])
+    signature = sign(own, names, array("q", [number for name in names for number in entries[name]]))
+    assert entry_count(signature) == len(names)
     assert dict(unsign(signature)) == {".": own, **entries}
 
 
 def test_inode_numbers_of_64_bits() -> None:
-    numbers = (1,) * 6 + (2**64 - 1, 1, 0)
-    signature = sign((0,) * 9, ["a"], [numbers])
-    assert dict(unsign(signature))["a"] != (0,) * 9
-    assert sign((0,) * 9, ["a"], [numbers]) == signature
+    found = Seen(0o100644, 0, 0, 1, 2, 3, 2**64 - 1, 1, 2**63)
+    assert dict(unsign(sign((0,) * 9, ["a"], array("q", numbers(found)))))["a"] == tuple(numbers(found))
+    assert numbers(found) != numbers(found._replace(st_ino=2**64 - 2))
 
 
 # What is remembered.
@@ -111,8 +119,8 @@ def test_inode_numbers_of_64_bits() -> None:
 
 def remembered(path: Path) -> TreeCacheWriter:
     writer = TreeCacheWriter(str(path), Summary("n", "/srv", False))
-    writer.add(Record("", b"s1", {"p": 5}, 2, 5, b"line 1\nline 2\n"))
-    writer.add(Record(os.fsdecode(b"d/\xff"), b"", {}, 0, 0, b""))
+    writer.add(Record("", b"s1", {"p": 5}, 2, 5, [b"line 1\n", b"line 2\n"]))
+    writer.add(Record(os.fsdecode(b"d/\xff"), b"", {}, 0, 0, []))
     return writer
 
 
@@ -127,7 +135,7 @@ def test_what_is_written_is_remembered(tmp_path: Path) -> None:
     assert cache is not None
     assert (cache.summary.entries, cache.summary.size, cache.summary.usage) == (2, 5, {"p": 5})
     assert [record.path for record in cache] == ["", os.fsdecode(b"d/\xff")]
-    assert next(iter(cache)) == Record("", b"s1", {"p": 5}, 2, 5, b"line 1\nline 2\n")
+    assert next(iter(cache)) == Record("", b"s1", {"p": 5}, 2, 5, [b"line 1\nline 2\n"])
     assert os.stat(path).st_mode & 0o777 == 0o600
     assert os.listdir(path.parent) == ["cache"]
 

@@ -17,10 +17,11 @@ import os
 import stat
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Union
 
 from ..._errors import PermissionDenied, SourceChanged
@@ -28,7 +29,7 @@ from ..._manifest import utc_now
 from ..._stream._source import IteratorSource
 from .._interface import BackupRun
 from ._cache import Record, Summary, TreeCache, TreeCacheWriter
-from ._index import FILE, Entry, Header
+from ._index import Entry, Header
 from ._packs import Packer, packs_to_rewrite, pieces
 from ._read import (
     SAMPLE,
@@ -44,8 +45,8 @@ from ._read import (
     special_entry,
     xattrs_of,
 )
-from ._scan import NO_STATUS, Directory, Root, Scanner, Troubles, numbers, sign
-from ._survey import Remembered, Survey, TreeSettings, paired, remembered
+from ._scan import NO_STATUS, STAT_FIELDS, Directory, Root, Scanner, Seen, Troubles, numbers, sign
+from ._survey import Recall, Remembered, Survey, TreeSettings, paired
 
 LARGE = 1024 * 1024
 """Bytes from which on a file is a blob of its own."""
@@ -60,12 +61,16 @@ WAITING = 20_000
 """Entries that may wait for their place before packs are closed early."""
 
 
+LOOK_EVERY = 1024
+"""Entries of a directory after which those that have got their place are written down."""
+
+
 @dataclass
 class _Item:
-    """An entry on its way into the index. `entry` is None when it was left out."""
+    """A file that waits for its place. `entry` is None when it was left out."""
 
     entry: Entry | None
-    numbers: tuple[int, ...]
+    numbers: Sequence[int]
     done: bool = True
     same_as: Entry | None = None
     """An earlier name of the same file."""
@@ -73,42 +78,76 @@ class _Item:
     def settled(self) -> bool:
         if not self.done:
             return False
-        if self.entry is None or self.entry.type != FILE or self.entry.size == 0:
+        if self.entry is None or self.entry.size == 0:
             return True
         if self.same_as is not None:
             self.entry.blob, self.entry.offset = self.same_as.blob, self.same_as.offset
         return self.entry.blob is not None
 
 
-@dataclass
 class _Waiting:
-    """A directory whose files have not all got their place yet."""
+    """A directory whose files have not all got their place yet.
 
-    directory: Directory
-    own: _Item | None
-    items: list[_Item] = field(default_factory=list)
-    settled: int = 0
+    Only what waits is kept as objects: a directory may have very many entries.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._own: Sequence[int] = NO_STATUS
+        self._lines: list[bytes] = []
+        self._names: list[str] = []
+        self._fields = array("q")
+        self._waiting: deque[tuple[int, _Item]] = deque()
+        self._left_out: list[int] = []
+        self._usage: dict[str, int] = {}
+        self._size = 0
+        self._single = True
+        self.weight = 1
+
+    def set_own(self, entry: Entry, numbers: Sequence[int]) -> None:
+        """The directory itself, before everything in it."""
+        self._own = numbers
+        self._single = False
+        self._lines.append(entry.to_line())
+
+    def add(self, name: str, item: _Item) -> None:
+        """An entry; the names come in order."""
+        position = len(self._names)
+        self._names.append(name)
+        self._fields.fromlist(list(item.numbers))
+        self._lines.append(b"")
+        self.weight += 1
+        if item.settled():
+            self._settle(position, item)
+        else:
+            self._waiting.append((position, item))
+
+    def _settle(self, position: int, item: _Item) -> None:
+        if item.entry is None:
+            self._left_out.append(position)
+            return
+        entry = item.entry
+        self._lines[position + (not self._single)] = entry.to_line()
+        start = position * STAT_FIELDS
+        self._fields[start : start + STAT_FIELDS] = array("q", item.numbers)
+        self._size += entry.size
+        if entry.blob is not None:
+            self._usage[entry.blob] = self._usage.get(entry.blob, 0) + entry.size
 
     def ready(self) -> bool:
-        while self.settled < len(self.items) and self.items[self.settled].settled():
-            self.settled += 1
-        return self.settled == len(self.items)
+        """Whether everything has got its place."""
+        while self._waiting and self._waiting[0][1].settled():
+            self._settle(*self._waiting.popleft())
+        return not self._waiting
 
     def record(self) -> Record:
-        usage: dict[str, int] = {}
-        size = 0
-        lines = []
-        for item in ([self.own] if self.own else []) + self.items:
-            entry = item.entry
-            if entry is None:
-                continue
-            lines.append(entry.to_line())
-            size += entry.size
-            if entry.blob is not None:
-                usage[entry.blob] = usage.get(entry.blob, 0) + entry.size
-        own = self.own.numbers if self.own is not None else NO_STATUS
-        signature = sign(own, self.directory.names, [item.numbers for item in self.items])
-        return Record(self.directory.path, signature, usage, len(lines), size, b"".join(lines))
+        """What is remembered of the directory. What was left out is not, so that it is looked for again."""
+        for position in sorted(self._left_out, reverse=True):
+            del self._names[position]
+            del self._lines[position + (not self._single)]
+            del self._fields[position * STAT_FIELDS : (position + 1) * STAT_FIELDS]
+        signature = sign(self._own, self._names, self._fields)
+        return Record(self._path, signature, self._usage, len(self._lines), self._size, self._lines)
 
 
 @dataclass
@@ -117,7 +156,7 @@ class _Large:
 
     item: _Item
     path: str
-    status: os.stat_result
+    seen: Seen
     content: Future[Content]
 
 
@@ -207,7 +246,7 @@ class TreeBackup:
             same = record is not None and record.signature == directory.signature and not self._settings.rehash
             if record is not None and same and self._gone.isdisjoint(record.usage):
                 self._queue.append(record)
-                self._waiting += 1 + len(record.lines) // 256
+                self._waiting += record.entries
             else:
                 self._process(directory, record)
             self._flush(writer)
@@ -227,10 +266,10 @@ class TreeBackup:
         while self._queue:
             head = self._queue[0]
             if isinstance(head, Record):
-                self._waiting -= 1 + len(head.lines) // 256
+                self._waiting -= head.entries
                 record = head
             elif head.ready():
-                self._waiting -= len(head.items) + 1
+                self._waiting -= head.weight
                 record = head.record()
             else:
                 return
@@ -239,34 +278,33 @@ class TreeBackup:
 
     def _process(self, directory: Directory, record: Record | None) -> None:
         """Look at every entry of a directory that is not as it was."""
-        old = remembered(record)
-        waiting = _Waiting(directory, self._directory_item(directory, old.get(".")))
+        old = Recall(record)
+        waiting = _Waiting(directory.path)
+        if directory.own is not None:
+            waiting.set_own(*self._directory(directory.path, directory.own, old.own()))
         self._queue.append(waiting)
-        self._waiting += len(directory.names) + 1
-        for name, status in zip(directory.names, directory.stats):
-            waiting.items.append(self._item(directory.child(name), status, old.get(name)))
+        for name, found in directory.entries():
+            waiting.add(name, self._item(directory.child(name), found, old.find(name)))
+            if waiting.weight % LOOK_EVERY == 0:
+                waiting.ready()
+        self._waiting += waiting.weight
 
-    def _directory_item(self, directory: Directory, before: Remembered | None) -> _Item | None:
-        status = directory.status
-        if status is None:
-            return None
-        found = numbers(status)
-        if before is not None and before.numbers == found and not self._settings.rehash:
-            return _Item(Entry.from_line(before.line), found)
-        entry = metadata_entry(directory.path or ".", status)
+    def _directory(self, path: str, found: Seen, before: Remembered | None) -> tuple[Entry, Sequence[int]]:
+        if before is not None and before.numbers == found[:STAT_FIELDS] and not self._settings.rehash:
+            return Entry.from_line(before.line), before.numbers
+        entry = metadata_entry(path or ".", found)
         started = time.time_ns()
         try:
-            entry.xattrs = xattrs_of(self._root.path_of(directory.path or "."))
+            entry.xattrs = xattrs_of(self._root.path_of(path or "."))
         except OSError:
-            self.troubles.add("unreadable", directory.path)
-        return _Item(entry, _trusted(status, started))
+            self.troubles.add("unreadable", path)
+        return entry, _trusted(found, started)
 
-    def _item(self, path: str, status: os.stat_result, before: Remembered | None) -> _Item:
-        found = numbers(status)
-        if before is not None and before.numbers == found and not self._settings.rehash:
+    def _item(self, path: str, status: Seen, before: Remembered | None) -> _Item:
+        if before is not None and before.numbers == status[:STAT_FIELDS] and not self._settings.rehash:
             entry = Entry.from_line(before.line)
             if entry.blob is None or entry.blob not in self._gone:
-                return _Item(entry, found)
+                return _Item(entry, before.numbers)
         started = time.time_ns()
         try:
             if not stat.S_ISREG(status.st_mode):
@@ -278,7 +316,7 @@ class TreeBackup:
             self.troubles.add("unreadable", path)
         return _Item(None, NO_STATUS)
 
-    def _file(self, path: str, status: os.stat_result, before: Remembered | None, started: int) -> _Item:
+    def _file(self, path: str, status: Seen, before: Remembered | None, started: int) -> _Item:
         entry = metadata_entry(path, status)
         first = self._links.get(entry.link) if entry.link is not None else None
         if first is not None and (first.size, first.mtime) == (entry.size, entry.mtime):
@@ -335,7 +373,7 @@ class TreeBackup:
             for _attempt in range(TRIES):
                 if self._send(large, content):
                     break
-                content = digest_large(self._root, large.path, large.status, self._stopping)
+                content = digest_large(self._root, large.path, large.seen, self._stopping)
             else:
                 content = self._send_as_it_comes(large, content)
             if item.entry is None:
@@ -439,7 +477,7 @@ def refuse_unreadable(troubles: Troubles, stage: str) -> None:
         )
 
 
-def _trusted(status: os.stat_result, read: int) -> tuple[int, ...]:
+def _trusted(status: Seen | os.stat_result, read: int) -> Sequence[int]:
     """The numbers by which an entry may be recognised as unchanged; none when it was touched just before."""
     if max(status.st_mtime_ns, status.st_ctime_ns) > read - YOUNG:
         return NO_STATUS

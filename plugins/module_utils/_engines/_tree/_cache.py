@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO
 
@@ -38,7 +38,8 @@ class Record:
         signature: as in `Directory`; entries that must be read again have only zeros in it.
         usage: bytes of content in each blob that the entries use.
         entries, size: number of the lines, and bytes of the content of the files.
-        lines: of the index.
+        lines: of the index: the directory's own first (unless the root is a single file), then one for each name in the
+            signature. In pieces of any size.
     """
 
     path: str
@@ -46,7 +47,7 @@ class Record:
     usage: Mapping[str, int]
     entries: int
     size: int
-    lines: bytes
+    lines: Sequence[bytes]
 
 
 @dataclass
@@ -147,7 +148,7 @@ def _read_record(stream: BinaryIO) -> Record:
         json.loads(stream.read(usage)) if usage else {},
         entries,
         size,
-        stream.read(lines),
+        [stream.read(lines)],
     )
 
 
@@ -168,10 +169,11 @@ class TreeCacheWriter:
         """Append a directory; they must come in the order of the walk."""
         path = record.path.encode("utf-8", "surrogateescape")
         usage = json.dumps(record.usage, separators=(",", ":")).encode() if record.usage else b""
+        length = sum(map(len, record.lines))
         self._stream.write(
-            _RECORD.pack(len(path), len(record.signature), len(usage), len(record.lines), record.entries, record.size)
+            _RECORD.pack(len(path), len(record.signature), len(usage), length, record.entries, record.size)
         )
-        self._stream.writelines((path, record.signature, usage, record.lines))
+        self._stream.writelines((path, record.signature, usage, *record.lines))
         self.summary.add(record)
 
     def lines(self) -> Iterator[bytes]:
@@ -181,7 +183,7 @@ class TreeCacheWriter:
         with open(self._temporary, "rb", buffering=BUFFER) as stream:
             stream.seek(len(MAGIC))
             while stream.tell() < end:
-                yield _read_record(stream).lines
+                yield from _read_record(stream).lines
 
     def commit(self) -> None:
         """Make it the remembered tree."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from ..._errors import Interrupted, SourceChanged
 from ..._stream._codec import Compression
 from ._index import SYMLINK, Entry, entry_type
-from ._scan import Root
+from ._scan import Root, Seen, seen
 
 CHUNK = 1024 * 1024
 TRIES = 3
@@ -67,7 +67,7 @@ class Content:
 
 
 @contextlib.contextmanager
-def opened(root: Root, path: str, seen: os.stat_result) -> Iterator[tuple[int, os.stat_result]]:
+def opened(root: Root, path: str, before: Seen) -> Iterator[tuple[int, os.stat_result]]:
     """The descriptor and status of a regular file that the walk has seen.
 
     Raises:
@@ -81,7 +81,8 @@ def opened(root: Root, path: str, seen: os.stat_result) -> Iterator[tuple[int, o
         raise Unreadable(error.strerror) from None
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) != (seen.st_dev, seen.st_ino):
+        now = seen(status)
+        if not stat.S_ISREG(now.st_mode) or (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
             raise Vanished
         yield fd, status
     except OSError as error:  # an input error of the medium
@@ -90,9 +91,9 @@ def opened(root: Root, path: str, seen: os.stat_result) -> Iterator[tuple[int, o
         os.close(fd)
 
 
-def read_small(root: Root, path: str, seen: os.stat_result, limit: int) -> Content | None:
+def read_small(root: Root, path: str, before: Seen, limit: int) -> Content | None:
     """A small file, whole; None when it has grown to `limit` bytes meanwhile."""
-    with opened(root, path, seen) as (fd, status):
+    with opened(root, path, before) as (fd, status):
         if status.st_size >= limit:
             return None
         for attempt in range(TRIES):
@@ -113,9 +114,9 @@ def read_small(root: Root, path: str, seen: os.stat_result, limit: int) -> Conte
         )
 
 
-def digest_large(root: Root, path: str, seen: os.stat_result, stopping: threading.Event) -> Content:
+def digest_large(root: Root, path: str, before: Seen, stopping: threading.Event) -> Content:
     """The checksum of a large file, and whether it is worth compressing. Ends early when `stopping` is set."""
-    with opened(root, path, seen) as (fd, status):
+    with opened(root, path, before) as (fd, status):
         for attempt in range(TRIES):
             digest = hashlib.sha256()
             for chunk in _ranges(fd, status.st_size):
@@ -160,7 +161,7 @@ class LargeFile:
         self.size = 0
 
     def chunks(self) -> Iterator[bytes]:
-        with opened(self._root, self._path, self._status) as (fd, _status):
+        with opened(self._root, self._path, seen(self._status)) as (fd, _status):
             for chunk in _ranges(fd, self._status.st_size):
                 if self._digest is not None:
                     self._digest.update(chunk)
@@ -232,7 +233,7 @@ def xattrs_of(where: int | str) -> dict[str, bytes]:
     return found
 
 
-def special_entry(root: Root, path: str, status: os.stat_result) -> Entry:
+def special_entry(root: Root, path: str, status: Seen) -> Entry:
     """The entry of a link, FIFO or device.
 
     Raises:
@@ -254,7 +255,7 @@ def special_entry(root: Root, path: str, status: os.stat_result) -> Entry:
     return entry
 
 
-def metadata_entry(path: str, status: os.stat_result) -> Entry:
+def metadata_entry(path: str, status: Seen | os.stat_result) -> Entry:
     """What a status says of an entry."""
     kind = entry_type(status.st_mode)
     if kind is None:

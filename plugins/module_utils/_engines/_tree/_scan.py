@@ -15,8 +15,9 @@ import errno
 import os
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..._errors import HoldfastError, NotFound, PermissionDenied
 from ._patterns import Patterns
@@ -26,9 +27,11 @@ LISTED = 100
 """Paths of each kind of trouble that are named; all are counted."""
 
 STAT_FIELDS = 9
-"""Numbers per entry in a signature."""
+"""Numbers per entry in a signature: all of `Seen` but the device."""
 NO_STATUS = (0,) * STAT_FIELDS
 """In the place of numbers that shall never be found again."""
+
+_HIGH = 2**63
 
 
 @dataclass
@@ -45,27 +48,54 @@ class Troubles:
             named.append(path)
 
 
+class Seen(NamedTuple):
+    """What the walk has seen of an entry: the part of a stat result that we use, named as there."""
+
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_ino: int
+    st_nlink: int
+    st_rdev: int
+    st_dev: int = 0
+
+
 @dataclass(frozen=True)
 class Directory:
     """A directory and what lies in it, except further directories.
 
     Attributes:
         path: relative to the root; empty for the root itself.
-        status: of the directory; None when the root is a single file.
+        own: what was seen of itself; None when the root is a single file.
         names: of the entries, sorted.
-        stats: of the entries.
-        signature: equal for a directory in which nothing has changed.
+        numbers: stat fields of the entries, one after the other (a directory may have very many).
+        device: that it lies on; `elsewhere` has those of entries that lie on another one.
     """
 
     path: str
-    status: os.stat_result | None
+    own: Seen | None
     names: Sequence[str]
-    stats: Sequence[os.stat_result]
-    signature: bytes
+    numbers: array[int]
+    device: int
+    elsewhere: Mapping[str, int]
 
     def child(self, name: str) -> str:
         """The path of an entry."""
         return f"{self.path}/{name}" if self.path else name
+
+    def entries(self) -> Iterator[tuple[str, Seen]]:
+        """Names and what was seen of them, in order."""
+        for position, name in enumerate(self.names):
+            fields = self.numbers[position * STAT_FIELDS : (position + 1) * STAT_FIELDS]
+            yield name, Seen._make([*fields, self.elsewhere.get(name, self.device)])
+
+    @property
+    def signature(self) -> bytes:
+        """Equal for a directory in which nothing has changed."""
+        return sign(self.own[:STAT_FIELDS] if self.own is not None else NO_STATUS, self.names, self.numbers)
 
 
 def order(path: str) -> str:
@@ -73,36 +103,41 @@ def order(path: str) -> str:
     return path.replace("/", "\0")
 
 
-def numbers(status: os.stat_result) -> tuple[int, ...]:
+def numbers(status: os.stat_result | Seen) -> list[int]:
     """What a signature keeps of an entry."""
-    return (
+    inode, device = status.st_ino, status.st_rdev
+    return [
         status.st_mode,
         status.st_uid,
         status.st_gid,
         status.st_size,
         status.st_mtime_ns,
         status.st_ctime_ns,
-        status.st_ino,
+        inode if inode < _HIGH else inode - 2 * _HIGH,  # inode numbers of some file systems use the highest bit
         status.st_nlink,
-        status.st_rdev,
-    )
+        device if device < _HIGH else device - 2 * _HIGH,
+    ]
 
 
-def sign(own: Sequence[int], names: Sequence[str], stats: Sequence[Sequence[int]]) -> bytes:
+def seen(status: os.stat_result) -> Seen:
+    """A stat result as the walk keeps it."""
+    return Seen._make([*numbers(status), status.st_dev])
+
+
+def sign(own: Sequence[int], names: Sequence[str], fields: array[int]) -> bytes:
     """The signature of a directory: the number of its entries, its own stat fields and theirs, their names."""
-    flat = [len(names), *own]
-    for each in stats:
-        flat += each
-    try:
-        packed = array("q", flat).tobytes()
-    except OverflowError:  # inode numbers of some file systems use the highest bit
-        packed = array("Q", [number & (2**64 - 1) for number in flat]).tobytes()
-    return packed + "\0".join(names).encode("utf-8", "surrogateescape")
+    head = array("q", [len(names), *own]).tobytes()
+    return b"".join((head, fields.tobytes(), "\0".join(names).encode("utf-8", "surrogateescape")))
+
+
+def entry_count(signature: bytes) -> int:
+    """How many entries a signature is of."""
+    return array("q", signature[:8])[0]
 
 
 def unsign(signature: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and stat fields in a signature: the directory's own first, under the name `.`."""
-    count = array("q", signature[:8])[0]
+    count = entry_count(signature)
     end = 8 + 8 * STAT_FIELDS * (count + 1)
     values = array("q", signature[8:end])
     names = signature[end:].decode("utf-8", "surrogateescape").split("\0") if count else []
@@ -192,7 +227,7 @@ class Scanner:
             status = os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
         except OSError as error:
             raise NotFound(f"There is no {self._root.path} any more ({error.strerror}).") from None
-        return Directory("", None, [name], [status], sign(NO_STATUS, [name], [numbers(status)]))
+        return Directory("", None, [name], array("q", numbers(status)), status.st_dev, {})
 
     def _read(self, path: str) -> tuple[Directory, list[str]] | None:
         """A directory and the names of those in it; None when it cannot be read."""
@@ -206,7 +241,7 @@ class Scanner:
         try:
             status = os.fstat(fd)
             if self._one_file_system and status.st_dev != self._device:
-                return Directory(path, status, [], [], sign(numbers(status), [], [])), []  # the mount point, empty
+                return Directory(path, seen(status), [], array("q"), status.st_dev, {}), []  # the mount point, empty
             return self._list(path, fd, status)
         except OSError:
             self.troubles.add("unreadable", path)
@@ -218,7 +253,9 @@ class Scanner:
         patterns = self._patterns
         prefix = f"{path}/" if path else ""
         children: list[str] = []
-        found: list[tuple[str, os.stat_result]] = []
+        names: list[str] = []
+        fields = array("q")
+        elsewhere: dict[str, int] = {}
         with os.scandir(fd) as entries:
             for entry in entries:
                 name = entry.name
@@ -229,18 +266,23 @@ class Scanner:
                     children.append(name)
                     continue
                 try:
-                    found.append((name, entry.stat(follow_symlinks=False)))
+                    found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     self.troubles.add("vanished", prefix + name)
-        found = [item for item in found if not self._is_socket(prefix, *item)]
-        found.sort(key=lambda item: item[0])
-        names = [name for name, _status in found]
-        stats = [each for _name, each in found]
-        signature = sign(numbers(status), names, [numbers(each) for each in stats])
-        return Directory(path, status, names, stats, signature), children
+                    continue
+                if stat.S_ISSOCK(found.st_mode):
+                    self.troubles.add("sockets", prefix + name)
+                    continue
+                names.append(name)
+                fields.fromlist(numbers(found))
+                if found.st_dev != status.st_dev:
+                    elsewhere[name] = found.st_dev
+        return Directory(path, seen(status), *_sorted(names, fields), status.st_dev, elsewhere), children
 
-    def _is_socket(self, prefix: str, name: str, status: os.stat_result) -> bool:
-        if not stat.S_ISSOCK(status.st_mode):
-            return False
-        self.troubles.add("sockets", prefix + name)
-        return True
+
+def _sorted(names: list[str], fields: array[int]) -> tuple[list[str], array[int]]:
+    """Names in order, and their stat fields likewise."""
+    ordered = array("q")
+    for position in sorted(range(len(names)), key=names.__getitem__):
+        ordered.extend(fields[position * STAT_FIELDS : (position + 1) * STAT_FIELDS])
+    return sorted(names), ordered

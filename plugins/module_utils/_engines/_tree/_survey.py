@@ -8,18 +8,20 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from ..._manifest import utc_now
 from ._cache import Record, TreeCache
 from ._index import Entry
 from ._patterns import Patterns
-from ._scan import Directory, Root, Scanner, Troubles, numbers, order, unsign
+from ._scan import STAT_FIELDS, Directory, Root, Scanner, Troubles, entry_count, order, unsign
 
 FRESH = 10.0
 """Seconds for which an unchanged tree counts as unchanged without a second look."""
@@ -69,24 +71,45 @@ class Survey:
         return time.monotonic() - self.finished < FRESH
 
 
-@dataclass(frozen=True)
-class Remembered:
+class Remembered(NamedTuple):
     """What is remembered of one entry: its stat fields and its line of the index."""
 
     numbers: tuple[int, ...]
     line: bytes
 
 
-def remembered(record: Record | None) -> dict[str, Remembered]:
-    """The entries of a record by name; the directory itself is `.`. One that was left out has no line."""
-    if record is None:
-        return {}
-    lines = {}
-    for line in record.lines.splitlines():
-        path = Entry.from_line(line).path
-        own = path == (record.path or ".")
-        lines["." if own else path.rpartition("/")[2]] = line
-    return {name: Remembered(found, lines[name]) for name, found in unsign(record.signature) if name in lines}
+class Recall:
+    """What is remembered of the entries of one directory, asked for in the order of their names.
+
+    A directory may have very many entries, so nothing is unfolded before it is asked for.
+    """
+
+    def __init__(self, record: Record | None) -> None:
+        self._entries = _unfold(record) if record is not None else iter(())
+        self._next = next(self._entries, None)
+
+    def own(self) -> Remembered | None:
+        """The directory itself; to be asked for first."""
+        return self.find(".") if self._next is not None and self._next[0] == "." else None
+
+    def find(self, name: str) -> Remembered | None:
+        """An entry."""
+        while self._next is not None and self._next[0] < name:
+            self._next = next(self._entries, None)
+        if self._next is None or self._next[0] != name:
+            return None
+        found = self._next[1]
+        self._next = next(self._entries, None)
+        return found
+
+
+def _unfold(record: Record) -> Iterator[tuple[str, Remembered]]:
+    lines = io.BytesIO(b"".join(record.lines))
+    fields = unsign(record.signature)
+    if record.entries == entry_count(record.signature):  # a single file has no directory of its own
+        next(fields)
+    for name, found in fields:
+        yield name, Remembered(found, lines.readline())
 
 
 def paired(
@@ -133,14 +156,15 @@ def survey(root: Root, settings: TreeSettings, cache: TreeCache | None) -> Surve
 
 def _compare(found: Survey, root: Root, directory: Directory, record: Record | None, rehash: bool) -> None:
     """Count what is new in a directory that is not as it was."""
-    old = remembered(record)
-    found.entries += len(directory.names) + (directory.status is not None)
-    for name, status in zip(directory.names, directory.stats):
+    old = Recall(record)
+    old.own()
+    found.entries += len(directory.names) + (directory.own is not None)
+    for name, status in directory.entries():
+        before = old.find(name)
         if not stat.S_ISREG(status.st_mode):
             continue
         found.size += status.st_size
-        before = old.get(name)
-        if before is not None and before.numbers == numbers(status):
+        if before is not None and before.numbers == status[:STAT_FIELDS]:
             entry = Entry.from_line(before.line)
             if entry.blob is not None:
                 found.living[entry.blob] = found.living.get(entry.blob, 0) + entry.size
