@@ -182,11 +182,7 @@ class Process:
 
     def terminate(self) -> None:
         """End the tool and all that it started: TERM, then KILL. Never raises; safe to call twice."""
-        for pipe in (self.popen.stdin, self.popen.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        if self.popen.poll() is None:
+        if self.popen.returncode is None:  # not reaped yet, so that the number of the group is still its own
             self._signal_group(signal.SIGTERM)
             self._signal_group(signal.SIGCONT)  # a stopped process acts on TERM only when it goes on
             try:
@@ -194,6 +190,11 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._signal_group(signal.SIGKILL)
                 self.popen.wait()
+        # Last: closing a pipe that a thread of ours reads or writes waits for that thread, which waits for the tool.
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
         self._drain.join(5)
 
     def _signal_group(self, number: int) -> None:
@@ -258,7 +259,13 @@ def run(
     """
     stdin = subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL
     process = Process(argv, env=env, run_as=run_as, stdin=stdin, secrets=secrets)
-    timer = threading.Timer(timeout, process.terminate) if timeout else None
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        process.terminate()
+
+    timer = threading.Timer(timeout, expire) if timeout else None
     if timer:
         timer.start()
     feeder = None
@@ -281,6 +288,9 @@ def run(
             timer.cancel()
     if feeder is not None:
         feeder.join(5)
+    if late.is_set():
+        said = f"{process.name} did not end within {timeout:g} s and was stopped."
+        raise ToolFailed(said, stage=stage, tool_output=process.stderr)
     if check and code != 0:
         raise process.failure(code, stage)
     return code, out, process.stderr
