@@ -22,7 +22,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._dump im
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._selection import Selection
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._server import Server
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, Locked, TimedOut, Unsupported
-from ansible_collections.holdfast.ops.tests.support.component import NAME, login
+from ansible_collections.holdfast.ops.tests.support.component import NAME, Component, login
 from ansible_collections.holdfast.ops.tests.support.modules import RunningModule, run_module
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
@@ -287,3 +287,30 @@ class TestKilled:
         again = run_module("postgresql_backup", wanted)
         assert again["changed"], again
         assert len(list(tmp_path.glob("disk/**/manifests/*.json"))) == 1
+
+
+@pytest.mark.parametrize("level", ["counts", "digest"])
+def test_a_standby_is_dumped_and_its_unlogged_tables_are_known_to_be_empty(tmp_path: Path, level: str) -> None:
+    with EmbeddedPostgres(18) as primary:
+        primary.psql(
+            "CREATE TABLE kept AS SELECT generate_series(1, 9) AS n;"
+            "CREATE UNLOGGED TABLE cache (id serial, n int); INSERT INTO cache (n) VALUES (1)"
+        )
+        with (primary.data / "pg_hba.conf").open("a") as hba:
+            hba.write("local replication all trust\n")
+        primary.psql("SELECT pg_reload_conf()")
+        standby = EmbeddedPostgres(18)
+        try:
+            target = standby.home / "base"
+            where = ["-h", str(primary.socket_dir), "-p", str(primary.port), "-U", "postgres"]
+            primary.run("pg_basebackup", "-D", str(target), "-R", "-X", "stream", "-c", "fast", *where)
+            target.rename(standby.data)
+            standby.start()
+            assert standby.value("SELECT pg_is_in_recovery()")
+            component = Component(tmp_path)
+            backup = component.backup(standby, "postgres", fingerprint=level)
+            assert any("unlogged" in warning for warning in backup.warnings)
+            proof = component.verify_restore(standby)
+            assert proof.proved, proof
+        finally:
+            standby.close()

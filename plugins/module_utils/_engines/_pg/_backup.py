@@ -75,6 +75,7 @@ class BackupJob:
         self._selection = Selection.from_options(options)
         self._format = str(self._options["format"])
         self._level = str(self._options["fingerprint"])
+        self._standby = False
         self._check_options()
 
     def _check_options(self) -> None:

@@ -168,11 +168,21 @@ def before(session: Session, level: str, dumped: Sequence[Relation], selection: 
     return found
 
 
-def contents(session: Session, level: str, dumped: Sequence[Relation], *, large_objects: bool = True) -> Print:
-    """What costs time: rows of tables. Runs while pg_dump does, in the transaction whose snapshot it dumps."""
+def contents(
+    session: Session, level: str, dumped: Sequence[Relation], *, large_objects: bool = True, standby: bool = False
+) -> Print:
+    """What costs time: rows of tables. Runs while pg_dump does, in the transaction whose snapshot it dumps.
+
+    Args:
+        standby: unlogged tables have no rows there, and asking for them is an error.
+    """
     tables: dict[str, dict[str, Any]] = {}
     for relation in dumped if level != "none" else ():
-        if relation.kind == "r":
+        if relation.kind != "r":
+            continue
+        if standby and relation.persistence == "u":
+            tables[identifier(*relation.key)] = {"rows": 0, **({"digest": "0"} if level == "digest" else {})}
+        else:
             tables[identifier(*relation.key)] = _table(session, level, relation)
     found: Print = {"tables": tables}
     if large_objects and level in ("counts", "digest"):

@@ -163,14 +163,16 @@ class Snapshot:
     def fingerprint(self, level: str) -> None:
         """Begin to take it: what must come before pg_dump now, the rows in a thread while pg_dump runs."""
         dumped = self._selection.with_data(self.relations)
-        if self._standby:
-            dumped = [relation for relation in dumped if relation.persistence != "u"]
-        self._counted = _fingerprint.before(self.session, level, dumped, self._selection)
+        # A standby cannot read the sequences of unlogged tables either.
+        there = [relation for relation in dumped if not (self._standby and relation.persistence == "u")]
+        self._counted = _fingerprint.before(self.session, level, there, self._selection)
 
         def count() -> None:
             try:
                 large = not self._selection.partial
-                self._counted.update(_fingerprint.contents(self.session, level, dumped, large_objects=large))
+                self._counted.update(
+                    _fingerprint.contents(self.session, level, dumped, large_objects=large, standby=self._standby)
+                )
             except BaseException as error:  # raised by `finish`, in the thread that waits for it
                 self._failure = error
 
