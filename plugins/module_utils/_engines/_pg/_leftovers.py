@@ -22,12 +22,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..._errors import HoldfastError
+from ._server import Server
 from ._sql import Session, identifier, literal
 
 MARK = "holdfast-scratch.json"
 PREFIX = "holdfast_restore_"
 """Names of databases that are being restored begin so; their comment is COMMENT."""
 COMMENT = "holdfast: being restored; may be dropped when no restore runs"
+DROP_ATTEMPTS = 5
 GRACE = 20.0
 """Seconds that an orphaned server gets to go."""
 
@@ -121,11 +123,11 @@ def hold(session: Session, database: str) -> None:
     session.rows(f"SELECT pg_advisory_lock({lock_key(database)})::text AS held")
 
 
-def sweep_databases(session: Session) -> Iterator[str]:
-    """Drop the temporary databases of dead runs.
+def sweep_databases(server: Server, session: Session) -> Iterator[str]:
+    """Drop the temporary databases of dead runs; a sentence about each.
 
     Args:
-        session: in the maintenance database: advisory locks are of one database.
+        session: in the maintenance database.
     """
     found = session.rows(
         f"SELECT datname FROM pg_database WHERE datname ~ '^{PREFIX}[0-9a-f]{{16}}$'"
@@ -134,12 +136,27 @@ def sweep_databases(session: Session) -> Iterator[str]:
     )
     for row in found:
         name = str(row["datname"])
+        if _held_elsewhere(session, name):
+            continue
         if session.value(f"SELECT pg_try_advisory_lock({lock_key(name)}) AS dead"):
             try:
-                drop_database(session, name)
-                yield name
+                drop_temporary(server, session, name)
+                yield f"Dropped {name}, left by a restore that was killed."
+            except HoldfastError as error:  # it is in nobody's way
+                yield f"The database {name}, left by a restore that was killed, could not be dropped: {error}"
             finally:
                 session.rows(f"SELECT pg_advisory_unlock({lock_key(name)}) AS given_back")
+
+
+def _held_elsewhere(session: Session, name: str) -> bool:
+    """Whether a run that works from another database holds the lock: advisory locks are of one database each."""
+    high, low = divmod(lock_key(name) % 2**64, 2**32)
+    return bool(
+        session.value(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            f" AND classid::bigint = {high} AND objid::bigint = {low} AND pid <> pg_backend_pid()) AS held"
+        )
+    )
 
 
 def drop_database(session: Session, name: str) -> None:
@@ -147,10 +164,31 @@ def drop_database(session: Session, name: str) -> None:
     session.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
-def try_drop(session: Session, name: str) -> str | None:
-    """As `drop_database`, when something else has failed already; the sentence of what is left behind."""
-    try:
-        drop_database(session, name)
-    except HoldfastError as error:
-        return f"the temporary database {name} ({error.message} The next restore drops it.)"
-    return None
+def drop_temporary(server: Server, session: Session, name: str) -> None:
+    """Drop a database that a restore has made, with what would keep it from being dropped.
+
+    Its subscriptions are parted from their slots first: a slot of that name serves the database that was dumped.
+    """
+    found = session.rows(
+        "SELECT datistemplate AS template, EXISTS (SELECT FROM pg_subscription WHERE subdbid = d.oid) AS subscribed"
+        f" FROM pg_database d WHERE datname = {literal(name)}"
+    )
+    for row in found:
+        if row["template"]:
+            session.execute(f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false")
+        if row["subscribed"]:
+            with server.connect(name) as inside:
+                inside.without_triggers()
+                for subscription in subscriptions(inside, name):
+                    for statement in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+                        inside.execute(statement.format(f"SUBSCRIPTION {identifier(subscription)}"))
+    drop_database(session, name)
+
+
+def subscriptions(session: Session, database: str) -> list[str]:
+    """The subscriptions of a database, by name."""
+    rows = session.rows(
+        "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+        f" WHERE datname = {literal(database)} ORDER BY subname"
+    )
+    return [str(row["subname"]) for row in rows]
