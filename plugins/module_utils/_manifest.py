@@ -220,7 +220,8 @@ class Backup:
 
     def to_json(self) -> bytes:
         document = {"schema": SCHEMA, **asdict(self), "size": self.size, "source_size": self.source_size}
-        return (json.dumps(document, indent=1, ensure_ascii=False, sort_keys=False) + "\n").encode()
+        # ASCII: a path that is not UTF-8 is kept as a lone surrogate, which only an escape can carry.
+        return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str = "a manifest") -> Backup:
@@ -280,4 +281,4 @@ class Verification:
         return cls(match["id"], match["level"], match["result"] == "ok", rfc3339(moment))
 
     def to_json(self) -> bytes:
-        return (json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, ensure_ascii=False) + "\n").encode()
+        return (json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n").encode()

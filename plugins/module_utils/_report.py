@@ -70,7 +70,8 @@ class BackupReport:
         made = result.backup
         if made is None:
             raise AssertionError("made is None")
-        states = [_metrics.RepositoryState(name, True, result.free_bytes.get(name)) for name in result.committed]
+        unknown = (None, None)
+        states = [_metrics.RepositoryState(name, True, *result.room.get(name, unknown)) for name in result.committed]
         states += [_metrics.RepositoryState(name, False) for name in result.missing]
         self._tell(
             _metrics.record_backup(

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     PermissionDenied,
     Refused,
     ToolFailed,
+    Unavailable,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._locks import host_lock
 from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, parse_time, utc_now
@@ -35,6 +37,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._operations import _b
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._backup import (
     BackupResult,
     BackupSettings,
+    scratch_directory,
     DegradedBackup,
     backup,
     size_anomaly,
@@ -44,6 +47,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._operations._restore 
     RestoreSettings,
     restore,
 )
+from ansible_collections.holdfast.ops.plugins.module_utils._process import Account
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
 from ansible_collections.holdfast.ops.tests.support.faulty import FaultyRepository, StreamsEngine, no_fault
 
@@ -298,7 +302,86 @@ def test_interrupted_it_undoes_what_it_stored(bench: Bench) -> None:
     assert bench.files() == []
 
 
+def test_interrupted_between_two_commits_it_keeps_the_one_that_exists(bench: Bench) -> None:
+    def stop(method: str, key: str, nth: int) -> None:
+        if method == "put" and key.startswith("manifests/"):
+            raise Interrupted("Stopped by SIGTERM.")
+
+    with pytest.raises(Interrupted) as caught:
+        bench.backup(bench.repository("a"), bench.repository("b", stop))
+    (kept,) = bench.backups("a")  # its objects are hashed there
+    assert bench.backups("b") == []
+    assert kept.id in caught.value.result()["left_behind"]
+
+
+def test_a_manifest_whose_confirmation_is_lost_keeps_what_it_names(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = FaultyRepository.put
+
+    def put(self: FaultyRepository, key: str, data: Any, sha256: bytes) -> None:
+        real(self, key, data, sha256)
+        if key.startswith("manifests/"):
+            raise Unavailable("The connection broke before the answer came.")
+
+    monkeypatch.setattr(FaultyRepository, "put", put)
+    with pytest.raises(Unavailable) as caught:
+        bench.backup()
+    (kept,) = bench.backups()
+    assert kept.id in caught.value.result()["left_behind"]
+
+
+def test_a_manifest_that_is_refused_leaves_nothing(bench: Bench) -> None:
+    def full(method: str, key: str, nth: int) -> None:
+        if method == "put" and key.startswith("manifests/"):
+            raise DiskFull("a is full")
+
+    with pytest.raises(DiskFull):
+        bench.backup(bench.repository("a", full))
+    assert bench.files() == []
+
+
+@pytest.mark.parametrize("at", ["put running", "list data", "put data"])
+def test_a_signal_is_not_taken_for_the_failure_of_one_repository(bench: Bench, at: str) -> None:
+    def stop(method: str, key: str, nth: int) -> None:
+        if f"{method} {key}".startswith(at) and nth < 2 + (at == "put data"):
+            raise Interrupted("Stopped by SIGTERM.")
+
+    with pytest.raises(Interrupted):
+        bench.backup(bench.repository("a", stop), bench.repository("b"))
+    assert bench.backups("a") == bench.backups("b") == []
+
+
+def test_a_backup_whose_size_cannot_be_noted_is_a_success_with_a_warning(bench: Bench) -> None:
+    (bench.path / "state/components/c/sizes.jsonl").mkdir(parents=True)
+    result = bench.backup()
+    assert len(bench.backups()) == 1
+    assert any("could not be noted" in warning for warning in result.warnings)
+
+
+def test_a_scratch_place_that_others_use_keeps_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o1777)
+    me = Account("me", os.geteuid(), os.getegid(), "/")
+    monkeypatch.setattr(_backup, "account", lambda name: me)
+    with scratch_directory(Place("c", str(tmp_path), str(tmp_path)), "run", "me"):
+        assert tmp_path.stat().st_mode & 0o7777 == 0o1777
+    tmp_path.chmod(0o700)
+    with scratch_directory(Place("c", str(tmp_path), str(tmp_path)), "run", "me"):
+        assert tmp_path.stat().st_mode & 0o7777 == 0o711
+
+
 class TestRestore:
+    def test_a_signal_does_not_send_it_to_the_next_repository(self, bench: Bench) -> None:
+        bench.backup(bench.repository("a"), bench.repository("b"))
+
+        def stop(method: str, key: str, nth: int) -> None:
+            raise Interrupted("Stopped by SIGINT.")
+
+        target: dict[str, bytes] = {}
+        with pytest.raises(Interrupted):
+            bench.restore(bench.repository("a", stop), bench.repository("b"), target=target)
+        assert target == {}
+
     def test_it_is_refused_without_naming_what_is_replaced(self, bench: Bench) -> None:
         bench.backup()
         target: dict[str, bytes] = {}
@@ -368,6 +451,13 @@ def test_the_anomaly_reaches_the_user_and_the_notes_survive_a_cut_line(bench: Be
     notes.write_text(notes.read_text() + '{"id": "cut')
     bench.streams = {"two.dump": lambda: iter([b"tiny"])}
     assert any("less than half the median" in warning for warning in bench.backup().warnings)
+
+
+def test_a_path_that_is_not_utf8_survives_the_manifest(bench: Bench) -> None:
+    made = bench.backup().backup
+    assert made is not None
+    odd = replace(made, options={"path": os.fsdecode(b"/srv/caf\xe9")}, warnings=("Umlaute: äöü",))
+    assert Backup.from_json(odd.to_json()) == odd
 
 
 def test_a_manifest_that_is_not_one_is_refused() -> None:

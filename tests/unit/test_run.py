@@ -95,6 +95,7 @@ def test_metrics_tell_success_and_keep_it_through_a_failure(params: dict[str, An
     assert first["holdfast_backup_last_run_success"] == 1
     assert first["holdfast_backup_rpo_seconds"] == 86400
     assert first["holdfast_backup_in_progress"] == 0
+    assert first["holdfast_backup_repository_size_bytes"] > first["holdfast_backup_repository_free_bytes"] > 0
 
     def broken() -> Iterator[bytes]:
         yield b"x"
@@ -157,6 +158,21 @@ def test_a_signal_undoes_the_run(params: dict[str, Any], tmp_path: Path, number:
     assert result["left_behind"] == "nothing"
     assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGALRM])
+def test_what_is_undone_is_not_interrupted_again(first: signal.Signals) -> None:
+    """The unwinding after a signal outlasts max_runtime, and the other way round."""
+    undone = False
+    with pytest.raises(Interrupted), _signals(0.2 if first == signal.SIGTERM else 60):
+        try:
+            os.kill(os.getpid(), first)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGHUP):
+                os.kill(os.getpid(), number)
+            time.sleep(0.3)
+            undone = True
+    assert undone
 
 
 def test_max_runtime_ends_a_source_that_hangs(params: dict[str, Any], tmp_path: Path) -> None:

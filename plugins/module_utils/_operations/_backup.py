@@ -18,13 +18,14 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from .._engines._interface import BackupPlan, Blobs, Engine, Place
-from .._errors import Corrupted, Degraded, HoldfastError
+from .._errors import Corrupted, Degraded, HoldfastError, Interrupted, Unavailable
 from .._locks import host_lock, private_directory
 from .._manifest import (
     MANIFESTS,
@@ -93,7 +94,8 @@ class BackupResult:
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     rights: dict[str, Mapping[str, bool | None]] = field(default_factory=dict)
-    free_bytes: dict[str, int | None] = field(default_factory=dict)
+    room: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    """Free and total bytes of each repository, as far as it has such a limit."""
 
     @property
     def total_seconds(self) -> float:
@@ -228,7 +230,10 @@ class _Run:
         self._bytes_read = 0
         self._fingerprint = "none"
         self._announced: list[Leg] = []
-        self._free: dict[str, int | None] = {}
+        self._offered: set[Leg] = set()
+        """Repositories that have got the manifest, or may have: their answer did not come."""
+        self._committing = False
+        self._room: dict[str, tuple[int | None, int | None]] = {}
         self._fanout = FanOut(repositories, MEMORY_BUDGET - settings.compression.memory())
         self._writer = ArtefactWriter(self._fanout, settings.compression, settings.encryption, self._count)
         self._blob_store = BlobStore(
@@ -287,8 +292,8 @@ class _Run:
             self._blob_store.finish()
             self.progress.stage("commit")
             self._fanout.drain()
-            self._confirm()
             manifest = self._manifest()
+            self._confirm(manifest)
             committed = self._commit(manifest)
         except BaseException as error:
             self._fanout.close(abort=True)
@@ -309,18 +314,21 @@ class _Run:
             try:
                 report = leg.repository.probe(("write", "list"), expected)
                 self._warnings += report.warnings
-                self._free[leg.repository.name] = report.free_bytes
+                self._room[leg.repository.name] = (report.free_bytes, report.size_bytes)
                 leg.repository.put(RUNNING + self.id, note, hashlib.sha256(note).digest())
                 self._announced.append(leg)
+            except Interrupted:
+                raise
             except HoldfastError as error:
                 leg.fail(error.at("preflight"))
         self._fanout.drain()
 
-    def _confirm(self) -> None:
+    def _confirm(self, manifest: Backup) -> None:
         """The size of every object as the store lists it; a repository that shows less is dropped."""
-        sums = sha256sums(self._artefacts)
-        wanted = {part.key: part.size for artefact in self._artefacts for part in artefact.objects}
         for leg in self._fanout.healthy():
+            own = self._blob_store.complete(leg, manifest)
+            sums = sha256sums(own.artefacts)
+            wanted = {part.key: part.size for part in own.objects()}
             try:
                 found = {item.key: item.size for item in leg.repository.list(self._prefix)}
                 for key, size in wanted.items():
@@ -331,6 +339,8 @@ class _Run:
                         )
                 self._blob_store.confirm(leg)
                 leg.repository.put(self._prefix + "SHA256SUMS", sums, hashlib.sha256(sums).digest())
+            except Interrupted:
+                raise
             except HoldfastError as error:
                 leg.fail(error)
         self._fanout.drain()
@@ -357,12 +367,18 @@ class _Run:
 
     def _commit(self, manifest: Backup) -> list[Leg]:
         committed = []
+        self._committing = True
         for leg in self._fanout.healthy():
             try:
                 document = self._blob_store.complete(leg, manifest).to_json()
+                self._offered.add(leg)
                 leg.repository.put(manifest_key(self.id), document, hashlib.sha256(document).digest())
                 committed.append(leg)
+            except Interrupted:
+                raise
             except HoldfastError as error:
+                if not isinstance(error, Unavailable):
+                    self._offered.discard(leg)
                 leg.fail(error.at("commit"))
         self._fanout.drain()
         return committed
@@ -370,18 +386,23 @@ class _Run:
     def _undo(self) -> str:
         """Remove what an uncommitted run has stored, where the rights allow it; else prune sweeps it later.
 
-        Only where the announcement was ours: an id that exists already is somebody else's backup.
+        Only where the announcement was ours: an id that exists already is somebody else's backup. And not where the
+        manifest is, or may be: there it is a whole backup, or a prune sweeps what belongs to none.
         """
-        left = []
+        left, offered = [], [leg.repository.name for leg in self._announced if leg in self._offered]
         for leg in self._announced:
+            if leg in self._offered:
+                continue
             try:
+                if self._committing:  # it was refused; should it be there nevertheless, it goes before what it names
+                    leg.repository.delete([manifest_key(self.id)])
                 keys = [item.key for item in leg.repository.list(self._prefix)]
                 leg.repository.delete([*keys, *self._blob_store.stored_keys(leg), RUNNING + self.id])
             except HoldfastError:
                 left.append(leg.repository.name)
-        if not left:
-            return "nothing"
-        return f"unreferenced objects of {self.id} in {', '.join(left)}; the next prune sweeps them"
+        said = [f"unreferenced objects of {self.id} in {', '.join(left)}; the next prune sweeps them"] if left else []
+        said += [f"the backup {self.id} in {', '.join(offered)}, whole if backup_info shows it"] if offered else []
+        return "; ".join(said) or "nothing"
 
     def _result(self, manifest: Backup, committed: Sequence[Leg]) -> BackupResult:
         names = [leg.repository.name for leg in committed]
@@ -398,7 +419,7 @@ class _Run:
             self._bytes_read,
             self._details,
             list(manifest.warnings),
-            free_bytes=self._free,
+            room=self._room,
         )
         self._note(result)
         if missing:
@@ -415,9 +436,12 @@ class _Run:
         if anomaly:
             result.warnings.append(anomaly)
         path = _notes_path(state, component)
-        private_directory(os.path.dirname(path))
-        with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"id": result.backup.id, "size": size}) + "\n")
+        try:
+            private_directory(os.path.dirname(path))
+            with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"id": result.backup.id, "size": size}) + "\n")
+        except (OSError, HoldfastError) as error:  # the backup is committed all the same
+            result.warnings.append(f"The size of this backup could not be noted in {path}: {error}.")
 
 
 def sha256sums(artefacts: Sequence[Artefact]) -> bytes:
@@ -459,8 +483,10 @@ def scratch_directory(place: Place, run_id: str, owner: str | None = None) -> It
     try:
         user = account(owner)
         if user is not None:
-            os.chown(path, user.uid, user.gid)
-            os.chmod(place.scratch_dir, 0o711)  # the owner must be able to walk to its own directory
+            os.chown(path, user.uid, user.gid, follow_symlinks=False)
+            mode = stat.S_IMODE(os.stat(place.scratch_dir).st_mode)
+            if mode & 0o011 != 0o011:  # the owner must be able to walk to its own directory
+                os.chmod(place.scratch_dir, mode | 0o011)
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)

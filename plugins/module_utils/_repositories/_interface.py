@@ -50,6 +50,7 @@ class ProbeReport:
     """How this store proves what it received: `sha256`, `md5`, `read-back`."""
     free_bytes: int | None = None
     warnings: tuple[str, ...] = ()
+    size_bytes: int | None = None
 
 
 class Upload(abc.ABC):

@@ -71,7 +71,8 @@ class LocalRepository(Repository):
             raise PermissionDenied(
                 f"The repository {self.name}: no permission to {right} in {anchor}.", right=right, stage="preflight"
             )
-        free = shutil.disk_usage(anchor).free
+        usage = shutil.disk_usage(anchor)
+        free = usage.free
         if "write" in rights and free < expected_bytes + RESERVE:
             raise DiskFull(
                 f"The repository {self.name} has {free // 2**20} MiB free at {anchor}; this needs about "
@@ -82,7 +83,7 @@ class LocalRepository(Repository):
         if write and "write" in rights:
             with _Translated(self.name, "write"):
                 _make_directories(self._root)
-        return ProbeReport(dict.fromkeys(rights, True), "sha256", free)
+        return ProbeReport(dict.fromkeys(rights, True), "sha256", free, size_bytes=usage.total)
 
     def put(self, key: str, data: Buffer, sha256: bytes) -> None:
         upload = _LocalUpload(self, key)
