@@ -127,6 +127,35 @@ def test_amcheck_finds_a_damaged_index(debian: DebianPostgres, shop: str) -> Non
     assert any("pg_amcheck found damage" in difference for difference in found.differences), found
 
 
+@pytest.mark.parametrize("enabled", ["ENABLE", "ENABLE ALWAYS"])
+def test_amcheck_sets_off_no_event_trigger_and_no_timeout(
+    debian: DebianPostgres, component: Component, enabled: str
+) -> None:
+    name = f"t_{secrets.token_hex(6)}"
+    debian.create_database(name)
+    try:
+        debian.psql(
+            f"""
+            CREATE TABLE ddl (tag text); CREATE TABLE t (id int PRIMARY KEY);
+            INSERT INTO t SELECT generate_series(1, 300000);
+            CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS
+                $$BEGIN INSERT INTO public.ddl VALUES (tg_tag); END$$;
+            CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note();
+            ALTER EVENT TRIGGER note {enabled}; ALTER ROLE postgres SET statement_timeout = 200
+            """,
+            db=name,
+        )
+        component.backup(debian, name)
+        result = component.restore(debian, confirm=name, keep_previous=False)
+        assert result.proof is not None
+        assert result.proof.proved
+        assert ("skipped" in result.proof.details["amcheck"]) == ("ALWAYS" in enabled)
+        assert debian.query("SELECT tag FROM ddl", db=name) == []
+    finally:
+        debian.psql("SET statement_timeout = 0; ALTER ROLE postgres RESET statement_timeout")
+        debian.drop_with_offspring(name)
+
+
 def test_a_scratch_cluster_of_the_packaged_server(debian: DebianPostgres, shop: str, component: Component) -> None:
     component.backup(debian, shop, fingerprint="digest")
     proof = component.verify_restore(None, run_as=debian.user)

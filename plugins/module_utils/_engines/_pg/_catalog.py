@@ -81,7 +81,7 @@ SELECT e.extname AS name, e.extversion AS version, n.nspname AS schema,
        obj_description(e.oid, 'pg_extension') AS comment
   FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname"""
 
-# pg_shdepend does not record the bootstrap superuser, so owners are looked at too.
+# pg_shdepend does not record the bootstrap superuser, so owners and grants are looked at too.
 _ROLES = """
 SELECT r.rolname AS name FROM pg_roles r WHERE r.oid IN (
     SELECT s.refobjid FROM pg_shdepend s, pg_database d
@@ -93,7 +93,29 @@ SELECT r.rolname AS name FROM pg_roles r WHERE r.oid IN (
     UNION ALL SELECT relowner FROM pg_class WHERE oid >= 16384
     UNION ALL SELECT proowner FROM pg_proc WHERE oid >= 16384
     UNION ALL SELECT typowner FROM pg_type WHERE oid >= 16384
-    UNION ALL SELECT nspowner FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_')
+    UNION ALL SELECT nspowner FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
+    UNION ALL SELECT oprowner FROM pg_operator WHERE oid >= 16384
+    UNION ALL SELECT opcowner FROM pg_opclass WHERE oid >= 16384
+    UNION ALL SELECT opfowner FROM pg_opfamily WHERE oid >= 16384
+    UNION ALL SELECT collowner FROM pg_collation WHERE oid >= 16384
+    UNION ALL SELECT conowner FROM pg_conversion WHERE oid >= 16384
+    UNION ALL SELECT cfgowner FROM pg_ts_config WHERE oid >= 16384
+    UNION ALL SELECT dictowner FROM pg_ts_dict WHERE oid >= 16384
+    UNION ALL SELECT lanowner FROM pg_language WHERE oid >= 16384
+    UNION ALL SELECT stxowner FROM pg_statistic_ext UNION ALL SELECT evtowner FROM pg_event_trigger
+    UNION ALL SELECT pubowner FROM pg_publication UNION ALL SELECT fdwowner FROM pg_foreign_data_wrapper
+    UNION ALL SELECT srvowner FROM pg_foreign_server UNION ALL SELECT umuser FROM pg_user_mappings
+    UNION ALL SELECT subowner FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+     WHERE d.datname = current_database()
+    UNION ALL SELECT lomowner FROM pg_largeobject_metadata UNION ALL SELECT defaclrole FROM pg_default_acl
+    UNION ALL SELECT a.grantee FROM (
+        SELECT datacl AS acl FROM pg_database WHERE datname = current_database()
+        UNION ALL SELECT relacl FROM pg_class WHERE oid >= 16384 UNION ALL SELECT attacl FROM pg_attribute
+        UNION ALL SELECT nspacl FROM pg_namespace WHERE oid >= 16384
+        UNION ALL SELECT proacl FROM pg_proc WHERE oid >= 16384
+        UNION ALL SELECT typacl FROM pg_type WHERE oid >= 16384
+        UNION ALL SELECT lomacl FROM pg_largeobject_metadata UNION ALL SELECT defaclacl FROM pg_default_acl
+    ) AS granted, aclexplode(granted.acl) AS a)
  ORDER BY r.rolname"""
 
 _USED_TABLESPACES = """

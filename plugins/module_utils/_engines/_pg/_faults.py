@@ -59,11 +59,17 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
     (
         (
             r"password authentication failed|no password supplied|fe_sendauth|authentication failed for user"
-            r"|no pg_hba\.conf entry|role \".*\" does not exist|role \".*\" is not permitted to log in"
+            r"|no pg_hba\.conf entry|FATAL: +role \".*\" does not exist|role \".*\" is not permitted to log in"
         ),
         AuthenticationFailed,
         "The PostgreSQL server does not accept the login.",
         "Check login_user, login_password and run_as, and the server's pg_hba.conf.",
+    ),
+    (
+        r"ERROR: +role \".*\" does not exist",
+        NotFound,
+        "A role that the backup refers to does not exist on the server.",
+        "Create it, then restore again.",
     ),
     (r"database \".*\" does not exist", NotFound, "The database does not exist.", None),
     (
@@ -106,6 +112,12 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         Unavailable,
         "The PostgreSQL server cannot be reached.",
         "Check that it runs, and login_host, login_port or login_unix_socket.",
+    ),
+    (
+        r"canceling statement due to lock timeout",
+        Locked,
+        "A lock was not to be had in time.",
+        "Somebody uses what is wanted (pg_stat_activity and pg_locks tell who); try again when they have ended.",
     ),
     (
         r"out of shared memory|max_locks_per_transaction",

@@ -28,18 +28,39 @@ LISTS = frozenset(
 )
 """Settings whose value is a list of names that the server quotes one by one (GUC_LIST_QUOTE)."""
 
-LATE = frozenset({"default_transaction_read_only", "synchronous_commit"})
+LATE = frozenset(
+    [
+        "default_transaction_read_only",
+        "event_triggers",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "lock_timeout",
+        "role",
+        "statement_timeout",
+        "synchronous_commit",
+        "transaction_timeout",
+    ]
+)
 """Settings that would stand in the way of restoring, or slow it; set when the database takes its place."""
 
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,\s]+))\s*(?:,|\Z)')
 
 
-def create(name: str, described: Mapping[str, Any], major: int, *, owner: bool = True, tablespace: bool = True) -> str:
+def create(
+    name: str,
+    described: Mapping[str, Any],
+    major: int,
+    *,
+    owner: bool = True,
+    tablespace: bool = True,
+    closed: bool = False,
+) -> str:
     """CREATE DATABASE with the encoding and locale that it had.
 
     Args:
         major: of the server that gets it.
         owner, tablespace: as they were, or else the server's defaults.
+        closed: only superusers may connect, until `access` says otherwise.
     """
     parts = [f"CREATE DATABASE {identifier(name)} TEMPLATE template0"]
     if owner:
@@ -48,6 +69,8 @@ def create(name: str, described: Mapping[str, Any], major: int, *, owner: bool =
     parts += locale(described, major)
     if tablespace and described["tablespace"] != "pg_default":
         parts.append(f"TABLESPACE {identifier(described['tablespace'])}")
+    if closed:
+        parts.append("CONNECTION LIMIT 0")
     return " ".join(parts)
 
 

@@ -20,6 +20,8 @@ from ._sql import Session, identifier, literal
 
 PROBES = 3
 """Rows of each vector index that are looked up."""
+_UNHURRIED = "options='-c statement_timeout=0 -c lock_timeout=0'"
+"""pg_amcheck obeys timeouts that a role was given, and reports what they cut off as damage."""
 _REPORTED = 20
 """Lines of a tool's findings that a proof keeps."""
 
@@ -194,12 +196,19 @@ def _amcheck(server: Server, database: str, findings: Findings, jobs: int) -> No
     with server.connect(database) as session:
         state = session.row(
             "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'amcheck') AS available,"
-            " EXISTS (SELECT FROM pg_extension WHERE extname = 'amcheck') AS installed"
+            " EXISTS (SELECT FROM pg_extension WHERE extname = 'amcheck') AS installed,"
+            " EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled = 'A' OR (evtenabled = 'O'"
+            " AND current_setting('is_superuser') = 'off'))"
+            " AND coalesce(current_setting('event_triggers', true), 'on') = 'on' AS watched"
         )
         if not state["available"]:
             findings.details["amcheck"] = "skipped: the extension amcheck is not installed on the server"
             return
         if not state["installed"]:
+            if state["watched"]:
+                findings.details["amcheck"] = "skipped: an event trigger would act on the creation of the extension"
+                return
+            session.without_triggers()
             session.execute("CREATE EXTENSION amcheck WITH SCHEMA pg_catalog")
         try:
             _run_amcheck(server, tool.path, database, findings, jobs)
@@ -210,7 +219,7 @@ def _amcheck(server: Server, database: str, findings: Findings, jobs: int) -> No
 
 def _run_amcheck(server: Server, program: str, database: str, findings: Findings, jobs: int) -> None:
     # It takes --dbname for nothing; its argument, not an option, may be a connection string.
-    arguments = ["--no-password", "--heapallindexed", f"--jobs={jobs}", server.conninfo(database)]
+    arguments = ["--no-password", "--heapallindexed", f"--jobs={jobs}", f"{server.conninfo(database)} {_UNHURRIED}"]
     process = server.start(program, *arguments)
     try:
         if process.popen.stdout is None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from ._sql import Session, identifier, literal, literals
 
 DEPENDENT = "holdfast: something else depends on it"
+LOCK_WAIT = 60
+"""Seconds to wait for each lock on what is replaced."""
 
 _CHOSEN = """
 WITH RECURSIVE chosen AS (
@@ -115,7 +117,9 @@ def make_way(session: Session, tables: Sequence[tuple[str, str]], schemas: Seque
             " END IF; END"
         )
         before.append(f"DO {literal(check)};")
-    start = "SET LOCAL search_path = pg_catalog;\nSET LOCAL client_min_messages = warning;\n"
+    # Whoever waits for a lock makes everybody else wait behind it.
+    start = f"SET LOCAL lock_timeout = '{LOCK_WAIT}s';\n"
+    start += "SET LOCAL search_path = pg_catalog;\nSET LOCAL client_min_messages = warning;\n"
     return Way(start + "\n".join(before) + "\n", "\n".join(after) + "\n")
 
 

@@ -23,7 +23,16 @@ from ..._manifest import utc_now
 from .._interface import Proof, RestoreRun
 from . import _properties
 from ._fingerprint import compare, take
-from ._leftovers import COMMENT, PREFIX, drop_database, hold, sweep_databases, sweep_directories
+from ._leftovers import (
+    COMMENT,
+    PREFIX,
+    drop_database,
+    drop_temporary,
+    hold,
+    subscriptions,
+    sweep_databases,
+    sweep_directories,
+)
 from ._load import load
 from ._plan import RESERVED, Plan, Target, Wanted, make_plan
 from ._prove import Findings, analyze, soundness
@@ -52,8 +61,8 @@ def restore(server: Server, run: RestoreRun, wanted: Wanted) -> Proof:
     server.claim(run.backup.id)
     sweep_directories(run.place.scratch_dir)
     with _workplace(server, plan), server.connect(plan.maintenance) as keeper:
-        for name in sweep_databases(keeper):
-            run.warn(f"Dropped {name}, left by a restore that was killed.")
+        for sentence in sweep_databases(server, keeper):
+            run.warn(sentence)
         if wanted.selects:
             return restore_selected(server, run, stored, plan, wanted)
         return Restoring(server, run, stored, plan, wanted, keeper).execute()
@@ -94,6 +103,11 @@ class Restoring:
         self._roles: list[str] = []
         self._tablespaces: list[str] = []
         self._altered = False
+        self._superuser = bool(keeper.value("SELECT current_setting('is_superuser') = 'on' AS v"))
+        # Nobody depends on a temporary database before the swap, whose own commit makes all of it durable; and a login
+        # trigger would write into what is being compared.
+        triggers = ["event_triggers"] if self._superuser and server.major >= 17 else []
+        self._passing = ["synchronous_commit", *triggers]
 
     def rehearse(self) -> Proof:
         """Restore and prove one database after the other, and keep none."""
@@ -104,7 +118,7 @@ class Restoring:
                 found[target.name] = self.make(target)
                 self.run.progress.stage("drop")
                 for temporary in list(self._made):
-                    drop_database(self.keeper, temporary)
+                    drop_temporary(self.server, self.keeper, temporary)
                     del self._made[temporary], self._oids[temporary]
         except BaseException as error:
             left = self.undo()
@@ -172,6 +186,12 @@ class Restoring:
         self._create(temporary, described)
         progress.stage("restore", sum(part.size for part in self.stored.dumps(described["name"])))
         load(self.server, self.stored, described["name"], temporary, self.plan.tool, self.wanted)
+        if not self.wanted.scratch:
+            for subscription in subscriptions(self.keeper, temporary):
+                self.run.warn(
+                    f"The subscription {subscription} of {target.name!r} is disabled. Its slot may serve the database "
+                    "that was dumped: set its slot_name to NONE before you drop it, or enable it when that is gone."
+                )
         progress.stage("analyze")
         analyze(self.server, temporary)
         progress.stage("prove")
@@ -179,7 +199,8 @@ class Restoring:
 
     def _create(self, temporary: str, described: Mapping[str, Any]) -> None:
         self.run.progress.stage("create")
-        options = {"tablespace": self.wanted.tablespaces}
+        # Until the swap says who may, nobody but superusers gets in.
+        options = {"tablespace": self.wanted.tablespaces, "closed": self._superuser}
         try:
             self.keeper.execute(_properties.create(temporary, described, self.server.major, **options))
         except HoldfastError as error:
@@ -190,8 +211,8 @@ class Restoring:
         found = self.keeper.row(f"SELECT oid::text AS oid FROM pg_database WHERE datname = {literal(temporary)}")
         self._oids[temporary] = found["oid"]
         self.keeper.execute(f"COMMENT ON DATABASE {identifier(temporary)} IS {literal(COMMENT)}")
-        # Nobody depends on it before the swap, whose own commit makes all of it durable.
-        self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} SET synchronous_commit = off")
+        for setting in self._passing:
+            self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} SET {setting} = off")
         for statement in _properties.settings(temporary, described, late=False):
             self.keeper.execute(statement)
 
@@ -241,7 +262,8 @@ class Restoring:
         for temporary, target in self._made.items():
             described = target.described
             with self.keeper.transaction():
-                self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} RESET synchronous_commit")
+                for setting in self._passing:
+                    self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} RESET {setting}")
                 for statement in _properties.access(temporary, described):
                     self.keeper.execute(statement)
             if target.name in taken:
@@ -299,7 +321,8 @@ class Restoring:
 
     def _undo_databases(self, session: Session) -> list[str]:
         return self._try(
-            (f"the temporary database {name}", partial(drop_database, session, name)) for name in self._made
+            (f"the temporary database {name}", partial(drop_temporary, self.server, session, name))
+            for name in self._made
         )
 
     def _took_place(self, session: Session) -> bool:

@@ -117,6 +117,14 @@ class Session(abc.ABC):
         values = ", ".join(f"({literal(name)}, {literal(value)})" for name, value in PINNED.items())
         self._run(_PIN.format(values=values), timeout)
 
+    def without_triggers(self) -> None:
+        """Let no trigger, event triggers included, act on what this session does, but those that are enabled always.
+        Only a superuser may say so; for others nothing changes."""
+        self.rows(
+            "SELECT set_config('session_replication_role', 'replica', false) FROM pg_roles"
+            " WHERE rolname = current_user AND rolsuper"
+        )
+
     @abc.abstractmethod
     def _run(self, statement: str, timeout: float | None) -> str:
         """Run one statement; the first column of its only row, or nothing."""

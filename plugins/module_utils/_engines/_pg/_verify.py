@@ -165,8 +165,8 @@ def _rehearse(server: Server, run: RestoreRun, stored: Stored, wanted: Wanted, w
     run.progress.stage("restore")
     before, begun = dict(run.progress.seconds), time.monotonic()
     with server.connect(plan.maintenance) as keeper:
-        for name in sweep_databases(keeper):
-            run.warn(f"Dropped {name}, left by a restore that was killed.")
+        for sentence in sweep_databases(server, keeper):
+            run.warn(sentence)
         proof = Restoring(server, run, stored, plan, wanted, keeper).rehearse()
     run.progress.stage("verified")
     spent = {name: value - before.get(name, 0.0) for name, value in run.progress.seconds.items()}
