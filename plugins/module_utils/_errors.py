@@ -209,6 +209,12 @@ class Interrupted(HoldfastError):
     code = "interrupted"
 
 
+class OutOfTime(Interrupted):
+    """The operation took longer than its `max_runtime` allows."""
+
+    code = "timeout"
+
+
 class InternalError(HoldfastError):
     """A defect of holdfast itself."""
 

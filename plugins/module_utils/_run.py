@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from ._arguments import BACKUP, ENCRYPTION, backup_spec, defaults
 from ._durations import parse_duration
 from ._engines._interface import Engine, Place, Proof
-from ._errors import HoldfastError, Interrupted, InvalidOption, TimedOut
+from ._errors import HoldfastError, Interrupted, InvalidOption, OutOfTime
 from ._locks import state_directory
 from ._manifest import Artefact, Backup, parse_time, safe_name
 from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
@@ -84,13 +84,19 @@ def _warn(module: Module, warnings: list[str]) -> None:
 def _signals(limit: float | None) -> Iterator[None]:
     """TERM, INT and HUP unwind the operation, so that everything is undone; so does the end of `max_runtime`."""
 
+    def once() -> None:
+        """What is undone after the first of them must not be interrupted by a second."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+            signal.signal(each, lambda number, frame: None)  # not SIG_IGN, which our children would inherit
+
     def interrupt(number: int, frame: object) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)  # once is enough: the unwinding must not be interrupted
-        raise Interrupted(f"Stopped by {signal.Signals(number).name}.", hint="Nothing was committed; run it again.")
+        once()
+        raise Interrupted(f"Stopped by {signal.Signals(number).name}.", hint="Run it again.")
 
     def expire(number: int, frame: object) -> None:
-        raise TimedOut(f"Gave up after max_runtime ({limit:.0f} s).", hint="Raise max_runtime if that is too short.")
+        once()
+        raise OutOfTime(f"Gave up after max_runtime ({limit:.0f} s).", hint="Raise max_runtime if that is too short.")
 
     before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expire)

@@ -20,7 +20,7 @@ from ._arguments import defaults
 from ._durations import format_duration, parse_duration
 from ._engines._interface import Engine
 from ._engines._registry import ENGINES
-from ._errors import Corrupted, HoldfastError, InvalidOption, NotProved, Unsupported
+from ._errors import Corrupted, HoldfastError, Interrupted, InvalidOption, NotProved, Unsupported
 from ._manifest import utc_now
 from ._operations._catalogue import catalogue, describe_entry
 from ._operations._copy import CopyResult, CopySettings, copy
@@ -295,6 +295,8 @@ def run_prune(module: Module) -> None:
             for store in stores:
                 try:
                     done.append(prune(store, settings, progress(module)))
+                except Interrupted:
+                    raise
                 except HoldfastError as error:
                     errors[store.name] = error
         _warn(module, [line for each in done for line in each.warnings])

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import backup_spec, defaults, restore_spec
-from ansible_collections.holdfast.ops.plugins.module_utils._run import run_backup, run_restore
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import Interrupted
+from ansible_collections.holdfast.ops.plugins.module_utils._run import _signals, run_backup, run_restore
 from ansible_collections.holdfast.ops.tests.support.faulty import StreamsEngine
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -432,11 +432,11 @@ class _Run:
             raise AssertionError("result.backup is None")
         state, component = self._settings.state_dir, self._settings.component
         size = result.backup.size + int(result.backup.references.get("size", 0))
-        anomaly = size_anomaly(previous_sizes(state, component), size)
-        if anomaly:
-            result.warnings.append(anomaly)
         path = _notes_path(state, component)
         try:
+            anomaly = size_anomaly(previous_sizes(state, component), size)
+            if anomaly:
+                result.warnings.append(anomaly)
             private_directory(os.path.dirname(path))
             with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"id": result.backup.id, "size": size}) + "\n")

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._errors import Corrupted, HoldfastError, InternalError, SourceChanged, Unavailable
+from .._errors import Corrupted, HoldfastError, InternalError, Interrupted, SourceChanged, Unavailable
 from .._locks import private_directory
 from .._manifest import (
     BLOBS,
@@ -381,6 +381,8 @@ class BlobStore:
             try:
                 listed, marked = _list_blobs(leg)
                 self._listed[name] = {key: size for key, size in listed.items() if key not in marked}
+            except Interrupted:
+                raise
             except HoldfastError as error:
                 leg.fail(error)
                 self._listed[name] = {}

@@ -23,7 +23,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from .._errors import AlreadyExists, Corrupted, HoldfastError, InvalidOption, NotFound, PermissionDenied, Unavailable
+from .._errors import (
+    AlreadyExists,
+    Corrupted,
+    HoldfastError,
+    Interrupted,
+    InvalidOption,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from .._locks import host_lock
 from .._manifest import (
     BLOBS,
@@ -120,7 +129,7 @@ def copy(source: Repository, destination: Repository, settings: CopySettings, pr
             progress.stage(f"copy {number} of {len(todo)}", sizes[backup_id])
             try:
                 _Copying(source, destination, progress, result).run(backup_id)
-            except Corrupted as error:
+            except (Corrupted, NotFound) as error:
                 if _exists(source, backup_id):
                     result.failed[backup_id] = error.at("copy")
                 else:
@@ -157,6 +166,8 @@ def _size(source: Repository, backup_id: str, result: CopyResult) -> int | None:
     except NotFound:
         result.warnings.append(f"{backup_id} was pruned in {source.name} meanwhile.")
         return None
+    except Interrupted:
+        raise
     except HoldfastError as error:
         result.failed[backup_id] = error.at("copy")
         return None

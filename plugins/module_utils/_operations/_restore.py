@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Callable
 
 from .._engines._interface import Engine, Place, Proof, RestorePlan
-from .._errors import HoldfastError, InvalidOption, Refused
+from .._errors import HoldfastError, Interrupted, InvalidOption, Refused
 from .._locks import host_lock
 from .._manifest import Artefact, Backup, utc_now
 from .._progress import Progress
@@ -112,6 +112,8 @@ def open_backup(
     for repository in repositories:
         try:
             backup = select_backup(repository, settings.backup_id, settings.at)
+        except Interrupted:
+            raise
         except HoldfastError as error:
             first = first or error.at("preflight")
             continue

@@ -25,6 +25,7 @@ from .._errors import (
     Corrupted,
     HoldfastError,
     InternalError,
+    Interrupted,
     InvalidOption,
     NotFound,
     NotProved,
@@ -150,6 +151,8 @@ def verify(
     for repository in repositories:
         try:
             _InRepository(repository, settings, make_engine, progress, result).run()
+        except Interrupted:
+            raise
         except HoldfastError as error:
             result.errors[repository.name] = error.at(f"verify {repository.name}")
     if settings.which != UNVERIFIED:
