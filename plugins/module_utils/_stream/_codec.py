@@ -35,8 +35,8 @@ Write = Callable[[Any], object]
 MAX_WINDOW_LOG = 23
 """8 MiB: keeps the memory of compression and of every later decompression small at any level."""
 
-MAX_CHAIN_LOG = 22
-"""16 MiB of match-finder table a thread: levels above 15 would take 64 MiB for a percent of size."""
+MAX_TABLE_LOG = 22
+"""16 MiB for each of the match finder's two tables: high levels would take 64 MiB for a percent of size."""
 
 ZSTD_MEMORY = 56 * 1024 * 1024
 """Bytes that compression may hold; a high level gets fewer threads instead of more memory."""
@@ -105,8 +105,13 @@ class Compression:
         """The compressor's parameters and the bytes that it will hold."""
         make = _zstandard().ZstdCompressionParameters.from_level
         base = make(self.level)
-        window, chain = min(base.window_log, MAX_WINDOW_LOG), min(base.chain_log, MAX_CHAIN_LOG)
-        bounds = {"window_log": window, "chain_log": chain, "write_checksum": True}
+        window = min(base.window_log, MAX_WINDOW_LOG)
+        bounds = {
+            "window_log": window,
+            "chain_log": min(base.chain_log, MAX_TABLE_LOG),
+            "hash_log": min(base.hash_log, MAX_TABLE_LOG),
+            "write_checksum": True,
+        }
         alone = make(self.level, **bounds)
         context, job = alone.estimated_compression_context_size(), max(1024 * 1024, 1 << window)
         for threads in range(self.threads or default_threads(), 1, -1):
