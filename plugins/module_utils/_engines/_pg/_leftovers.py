@@ -30,6 +30,7 @@ PREFIX = "holdfast_restore_"
 """Names of databases that are being restored begin so; their comment is COMMENT."""
 COMMENT = "holdfast: being restored; may be dropped when no restore runs"
 DROP_ATTEMPTS = 5
+"""Tries to drop a database whose checkpoint fails."""
 GRACE = 20.0
 """Seconds that an orphaned server gets to go."""
 
@@ -60,7 +61,9 @@ def mark(directory: str, **more: Any) -> None:
     """Say in a scratch directory whose it is."""
     document = {"pid": os.getpid(), "start": start_time(os.getpid()), **more}
     path = os.path.join(directory, MARK)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # not written through what the directory's owner may have put there
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         json.dump(document, stream)
 
 
@@ -85,7 +88,10 @@ def sweep_directories(parent: str) -> list[str]:
 
 def _mark_of(directory: str) -> dict[str, Any] | None:
     try:
-        with open(os.path.join(directory, MARK), encoding="utf-8") as stream:
+        descriptor = os.open(os.path.join(directory, MARK), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as stream:
+            if os.fstat(descriptor).st_uid != os.geteuid():
+                return None  # it names what is removed, and the directory belongs to whom our tools run as
             document = json.load(stream)
     except (OSError, ValueError):
         return None  # somebody else's, or one whose run has not said whose it is yet
@@ -160,8 +166,18 @@ def _held_elsewhere(session: Session, name: str) -> bool:
 
 
 def drop_database(session: Session, name: str) -> None:
-    """Drop a database with whoever is in it (a restoring tool that outlived its run, say)."""
-    session.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+    """Drop a database with whoever is in it (a restoring tool that outlived its run, say).
+
+    It takes a checkpoint, which fails on a full disk until the files that were removed already have given room.
+    """
+    for attempt in range(1, DROP_ATTEMPTS + 1):
+        try:
+            session.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+            return
+        except HoldfastError as error:
+            if attempt == DROP_ATTEMPTS or "checkpoint request failed" not in (error.tool_output or ""):
+                raise
+            time.sleep(0.5)
 
 
 def drop_temporary(server: Server, session: Session, name: str) -> None:
