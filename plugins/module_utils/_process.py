@@ -15,6 +15,7 @@ import pwd
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,6 +67,21 @@ def account(name: str | None) -> Account | None:
             hint="Use become, or leave run_as away.",
         )
     return Account(name, entry.pw_uid, entry.pw_gid, entry.pw_dir, tuple(os.getgrouplist(name, entry.pw_gid)))
+
+
+def hand_over(path: str, owner: Account) -> None:
+    """Give a file, or a directory with the files in it, to an account.
+
+    Never through a symbolic link: who owns the directory that it lies in could have put one in its place meanwhile.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            for name in os.listdir(descriptor):
+                os.chown(name, owner.uid, owner.gid, dir_fd=descriptor, follow_symlinks=False)
+        os.fchown(descriptor, owner.uid, owner.gid)
+    finally:
+        os.close(descriptor)
 
 
 def find_program(name: str, directories: Iterable[str] = (), *, package: str | None = None) -> str:

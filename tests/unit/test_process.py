@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import ToolFailed
-from ansible_collections.holdfast.ops.plugins.module_utils._process import Process, run
+from ansible_collections.holdfast.ops.plugins.module_utils._process import Account, Process, hand_over, run
 
 
 def _gone(process: Process) -> bool:
@@ -63,3 +64,25 @@ def test_a_tool_that_no_longer_reads_is_ended_while_a_thread_writes_to_it(tmp_pa
     assert _gone(process)
     assert ended.wait(5)
     process.terminate()  # safe to call twice
+
+
+def test_what_is_handed_over_is_never_behind_a_link(tmp_path: Path) -> None:
+    """Who owns the directory may have put a link in the place of what is given to it."""
+    me = Account("me", os.geteuid(), os.getegid(), "/")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / "archive").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"):
+        hand_over(str(tmp_path / "archive"), me)
+    (victim / "toc.dat").symlink_to(tmp_path / "nothing")  # followed, it would be missing
+    hand_over(str(victim), me)
+    assert stat.S_ISLNK((victim / "toc.dat").lstat().st_mode)
+
+
+def test_files_are_given_to_their_new_owner(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive/toc.dat").touch()
+    hand_over(str(tmp_path / "archive"), Account("other", 65534, 65534, "/"))
+    assert {(tmp_path / name).stat().st_uid for name in ("archive", "archive/toc.dat")} == {65534}

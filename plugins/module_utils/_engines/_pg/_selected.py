@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..._errors import HoldfastError, NotProved, ToolFailed, Unsupported
-from ..._process import Process
+from ..._process import Process, hand_over
 from .._interface import Proof, RestoreRun
 from . import _toc
 from ._fingerprint import compare, take
@@ -177,7 +177,7 @@ def _list_file(server: Server, run: RestoreRun, listing: str) -> Iterator[str]:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(data)
         if owner is not None:
-            os.chown(path, owner.uid, owner.gid)
+            hand_over(path, owner)
         yield path
 
 

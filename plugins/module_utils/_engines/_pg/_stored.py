@@ -21,7 +21,7 @@ from typing import Any
 
 from ..._errors import Corrupted
 from ..._manifest import Artefact
-from ..._process import Account, Process
+from ..._process import Account, Process, hand_over
 from ..._stream._source import CHUNK
 from .._interface import RestoreRun
 from . import _toc
@@ -131,9 +131,7 @@ class Stored:
                 for part in parts:
                     self.unpack(part, path)
             if owner is not None:
-                inside = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
-                for one in (path, *inside):
-                    os.chown(one, owner.uid, owner.gid)
+                hand_over(path, owner)
             yield path
 
     def unpack(self, part: Artefact, directory: str | None, keep: Container[str] | None = None) -> list[str]:
