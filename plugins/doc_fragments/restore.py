@@ -33,7 +33,9 @@ options:
     elements: str
     default: []
   safety_backup:
-    description: Back up what will be replaced, first, into the same repositories.
+    description:
+      - Back up what will be replaced, first, into the same repositories.
+      - It belongs to the set V(before-restore), and O(backup_id=latest) passes it over.
     type: bool
     default: false
 """

@@ -23,8 +23,9 @@ from ._durations import parse_duration
 from ._engines._interface import Engine, Place, Proof
 from ._errors import HoldfastError, Interrupted, InvalidOption, OutOfTime
 from ._locks import state_directory
-from ._manifest import Artefact, Backup, parse_time, safe_name
+from ._manifest import Artefact, Backup, parse_time, safe_name, utc_now
 from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
+from ._operations._catalogue import BEFORE_RESTORE
 from ._operations._restore import RestoreResult, RestoreSettings, restore
 from ._progress import Progress
 from ._report import BackupReport
@@ -333,6 +334,7 @@ def _safety_backup(module: Module, planned: Engine, stores: list[Repository], re
         "gpg_home": given.get("gpg_home"),
     }
     params["lock_wait"] = "0s"
+    params["set"] = f"{BEFORE_RESTORE}@{utc_now():%Y%m%dT%H%M%SZ}"
     settings = backup_settings({**params, "max_age": None}, check=False)
     with contextlib.closing(engine_class(params, place(params))) as engine:
         return backup_result(backup(engine, stores, settings, progress(module), locked=True))

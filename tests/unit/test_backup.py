@@ -375,6 +375,27 @@ def test_a_scratch_place_that_others_use_keeps_its_mode(tmp_path: Path, monkeypa
 
 
 class TestRestore:
+    def test_the_latest_is_the_newest_of_all_repositories(self, bench: Bench) -> None:
+        bench.backup(bench.repository("a"), bench.repository("b"))
+        bench.streams["two.dump"] = lambda: iter([b"newer"])
+        newer = bench.backup(bench.repository("b")).backup  # as after a degraded run
+        assert newer is not None
+        target: dict[str, bytes] = {}
+        result = bench.restore(bench.repository("a"), bench.repository("b"), target=target)
+        assert (result.backup.id, result.repository) == (newer.id, "b")
+        assert target["two.dump.zst"] == b"newer"
+        assert bench.restore(bench.repository("b"), bench.repository("a"), target=target).warnings == []
+
+    def test_a_repository_that_is_passed_over_is_named(self, bench: Bench) -> None:
+        bench.backup(bench.repository("b"))
+
+        def down(method: str, key: str, nth: int) -> None:
+            raise Unavailable("a does not answer.")
+
+        result = bench.restore(bench.repository("a", down), bench.repository("b"), target={})
+        assert result.repository == "b"
+        assert any("a was passed over: a does not answer." in warning for warning in result.warnings)
+
     def test_a_signal_does_not_send_it_to_the_next_repository(self, bench: Bench) -> None:
         bench.backup(bench.repository("a"), bench.repository("b"))
 

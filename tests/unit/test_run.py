@@ -211,6 +211,9 @@ def test_a_restore_with_a_safety_backup_keeps_what_it_replaces(params: dict[str,
     assert module.result["proof"]["proved"]
     assert len(manifests(tmp_path)) == 2
     assert module.result["safety_backup"]["backup_id"] != module.result["backup_id"]
+    restored = module.result["backup_id"]
+    run_restore(module, StreamsEngine)  # again: not what the first run has replaced
+    assert module.result["backup_id"] == restored
 
 
 def test_a_restore_into_a_live_place_is_refused(params: dict[str, Any]) -> None:

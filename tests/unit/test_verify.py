@@ -306,7 +306,8 @@ def test_looking_at_nothing_is_no_success_and_a_missing_copy_is_a_failure(place:
     for which in ("latest", "all"):
         with pytest.raises(NotFound, match="any backup"):
             go(place, empty, which=which)
-    assert go(place, empty, which="unverified").findings == []
+    nothing = go(place, empty, which="unverified")
+    assert (nothing.findings, nothing.warnings) == ([], ["empty holds no backup of this component."])
     assert any("empty holds no backup" in line for line in go(place, empty, full).warnings)
     findings = go(place, full, empty, which=backup.id).findings
     assert [(each.repository, each.ok) for each in findings] == [("full", True), ("empty", False)]

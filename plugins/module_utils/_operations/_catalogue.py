@@ -37,6 +37,9 @@ READERS = 12
 
 SUFFIX = ".json"
 
+BEFORE_RESTORE = "before-restore"
+"""The set of the backups that a restore makes of what it replaces."""
+
 
 def id_of_manifest(key: str) -> BackupId | None:
     """The backup that a key is the manifest of; `None` for a stranger's file."""
@@ -79,7 +82,7 @@ def select_backup(repository: Repository, backup_id: str = "latest", at: datetim
     """The backup that was asked for.
 
     Args:
-        backup_id: an id, or `latest`.
+        backup_id: an id, or `latest`, which passes over what a restore has saved before it replaced it.
         at: the newest backup whose data is of this moment or earlier; goes with `latest`.
 
     Raises:
@@ -91,6 +94,8 @@ def select_backup(repository: Repository, backup_id: str = "latest", at: datetim
         if at is not None and found.time > at:
             continue
         backup = load_backup(repository, found.text)
+        if at is None and _in_set(backup.set, BEFORE_RESTORE):
+            continue  # else the same restore, run again, would bring back what it was to replace
         # The id tells when the run began; its data can be of a later moment than was asked for.
         if at is None or parse_time(backup.snapshot_at) <= at:
             return backup

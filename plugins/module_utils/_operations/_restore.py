@@ -101,30 +101,43 @@ class Reading:
 
 
 def open_backup(
-    engine_name: str, repositories: Sequence[Repository], settings: RestoreSettings
+    engine_name: str,
+    repositories: Sequence[Repository],
+    settings: RestoreSettings,
+    warn: Callable[[str], object] = lambda text: None,
 ) -> tuple[Backup, Repository]:
     """The backup that was asked for, from the first repository that has it and can be read.
+
+    The latest is the newest of all repositories: the first one may lack what the others have.
+
+    Args:
+        warn: told of each repository that could not be asked or does not have it.
 
     Raises:
         HoldfastError: the first repository's reason, when none has it.
     """
-    first: HoldfastError | None = None
+    found: list[tuple[Backup, Repository]] = []
+    failures: dict[str, HoldfastError] = {}
     for repository in repositories:
         try:
-            backup = select_backup(repository, settings.backup_id, settings.at)
+            found.append((select_backup(repository, settings.backup_id, settings.at), repository))
         except Interrupted:
             raise
         except HoldfastError as error:
-            first = first or error.at("preflight")
+            failures[repository.name] = error.at("preflight")
             continue
-        if backup.engine != engine_name:
-            raise InvalidOption(
-                f"{backup.id} was made by the engine {backup.engine}, not {engine_name}.", stage="preflight"
-            )
-        return backup, repository
-    if first is None:
-        raise AssertionError("first is None")
-    raise first
+        if settings.backup_id != "latest":
+            break
+    if not found:
+        raise next(iter(failures.values()))
+    backup, chosen = max(found, key=lambda each: each[0].id)  # the first repository of those that have it
+    if backup.engine != engine_name:
+        raise InvalidOption(
+            f"{backup.id} was made by the engine {backup.engine}, not {engine_name}.", stage="preflight"
+        )
+    for name, failure in failures.items():
+        warn(f"{backup.id} is taken from {chosen.name}; {name} was passed over: {failure}")
+    return backup, chosen
 
 
 def restore(
@@ -144,13 +157,14 @@ def restore(
         HoldfastError: nothing was changed.
     """
     progress.stage("preflight")
-    backup, repository = open_backup(engine.name, repositories, settings)
+    passed_over: list[str] = []
+    backup, repository = open_backup(engine.name, repositories, settings, passed_over.append)
     method = str(backup.encryption.get("method", "none"))
     settings.identity.check(method)
     run = Reading(backup, repository, settings.identity, engine.place, progress)
     plan = engine.plan_restore(run)
     result = RestoreResult(plan.changes, "Nothing to restore.", backup, plan, repository.name)
-    result.warnings += plan.warnings
+    result.warnings += [*passed_over, *plan.warnings]
     if not plan.changes:
         return result
     if settings.check:

@@ -204,8 +204,6 @@ class _InRepository:
 
     def run(self) -> None:
         chosen = self._choose()
-        if not chosen and self._settings.which != UNVERIFIED:
-            self._result.warnings.append(f"{self._repository.name} holds no backup of this component.")
         if self._deep and not self._settings.check:
             self._require_identity(chosen)
         for backup_id in chosen:
@@ -229,6 +227,8 @@ class _InRepository:
         if which not in (LATEST, ALL, UNVERIFIED):
             return [which]
         ids = sorted((each.text for each in backup_ids(self._repository)), reverse=True)
+        if not ids:
+            self._result.warnings.append(f"{self._repository.name} holds no backup of this component.")
         if which == LATEST:
             return ids[:1]
         return ids if which == ALL else [each for each in ids if not self._is_verified(each)]
