@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -44,6 +45,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 
 def main(words: list[str]) -> int:
     arguments = _arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_how: sys.exit(143))  # so that the servers and their data are removed
     failed: list[str] = []
     fresh: dict[str, Any] = {}
     with Stand(arguments.scale) as stand:
@@ -62,7 +64,11 @@ def main(words: list[str]) -> int:
             except Exception:  # the others still have something to tell; the exit code says that one is missing
                 say(traceback.format_exc())
                 failed.append(key)
-        _publish(list(known), fresh, words, arguments.no_page)
+                continue
+            if not arguments.no_page:  # after each, because all of them take long
+                _publish(list(known), key, fresh[key], command_line(words))
+    if arguments.no_page:
+        print(render(fresh.values()))
     for result in fresh.values():
         for aim in result["aims"]:
             say(f"{'met   ' if aim['met'] else 'MISSED'} {aim['found']:8.2f}  {aim['ours']}: {aim['says']}")
@@ -71,17 +77,12 @@ def main(words: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _publish(order: list[str], fresh: dict[str, Any], words: list[str], print_only: bool) -> None:
-    """Write the page from what ran now and, for the other contests, from what ran last."""
-    command = command_line(words)
-    if print_only:
-        print(render(fresh.values(), command))
-        return
+def _publish(order: list[str], key: str, result: dict[str, Any], command: str) -> None:
+    """Write the page: what ran now and, for the other contests, what ran last."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    for key, result in fresh.items():
-        (KEPT / f"{key}.json").write_text(json.dumps(result, indent=1))
-    results = [json.loads((KEPT / f"{key}.json").read_text()) for key in order if (KEPT / f"{key}.json").exists()]
-    write(PAGE, render(results, command))
+    (KEPT / f"{key}.json").write_text(json.dumps({**result, "command": command}, indent=1))
+    kept = [KEPT / f"{one}.json" for one in order]
+    write(PAGE, render([json.loads(path.read_text()) for path in kept if path.exists()]))
 
 
 if __name__ == "__main__":

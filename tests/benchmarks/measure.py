@@ -84,6 +84,7 @@ def say(text: str) -> None:
 
 def hold(contest: Contest, rounds: int) -> dict[str, Any]:
     """Run a contest; the result as plain data."""
+    load = os.getloadavg()[0]
     samples: dict[str, list[Sample]] = {one.name: [] for one in contest.contestants}
     say(f"== {contest.title}")
     for number in range(rounds):
@@ -106,6 +107,7 @@ def hold(contest: Contest, rounds: int) -> dict[str, Any]:
         "title": contest.title,
         "notes": list(contest.notes),
         "volume": contest.volume,
+        "load": load,
         "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "contestants": [
             {"name": name, "runs": [asdict(sample) for sample in runs]} for name, runs in samples.items() if runs

@@ -47,19 +47,18 @@ Results of single contests are kept in `.build/bench` and shown together, each w
 """
 
 
-def render(results: Iterable[Result], command: str) -> str:
+def render(results: Iterable[Result]) -> str:
     """The page."""
     results = list(results)
-    parts = [INTRODUCTION, _machine(command), _aims(results)]
+    parts = [INTRODUCTION, _machine(), _aims(results)]
     parts += [_contest(result) for result in results]
     return "\n".join([*parts, AGAIN])
 
 
-def _machine(command: str) -> str:
+def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
         "## Where and with what\n",
-        f"- `{command}`",
         f"- {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB of memory",
         f"- Linux {platform.release().split('-')[0]}, Python {platform.python_version()}",
         f"- {', '.join(_versions())}",
@@ -127,7 +126,9 @@ def _contest(result: Result) -> str:
             row.append(f"{statistics.median(times):.2f}" if times else "")
         rows.append(row)
     notes = "".join(f"\n{note}\n" for note in result["notes"])
-    return f"## {result['title']}\n\n{result['at']} UTC\n\n{_table(heads, rows)}{notes}"
+    command = f", `{result['command']}`" if "command" in result else ""
+    when = f"{result['at']} UTC{command}; load of the machine before: {result['load']:.1f}"
+    return f"## {result['title']}\n\n{when}\n\n{_table(heads, rows)}{notes}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
