@@ -42,7 +42,10 @@ options:
         environment, log or manifest.
     type: str
   ssl_mode:
-    description: How the connection is protected, as C(sslmode) of libpq. Only V(verify-full) knows whom it talks to.
+    description:
+      - How the connection is protected, as C(sslmode) of libpq, whose default is V(prefer).
+      - V(prefer) falls back to a connection in the clear and V(require) trusts anybody. Over a network use
+        V(verify-full) together with O(ca_cert), which alone knows whom it talks to.
     type: str
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
   ca_cert:

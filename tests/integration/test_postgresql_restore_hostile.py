@@ -224,3 +224,19 @@ def test_what_only_the_first_superuser_owns_comes_back_where_it_has_another_name
         component.backup(source, "owned", login_user="second")
         assert component.verify_restore(pg18, scratch_database=True).proved
         assert pg18.query("SELECT 1 FROM pg_roles WHERE rolname IN ('founder', 'app')") == []
+
+
+def test_a_login_that_is_only_a_member_is_named(
+    pg16: EmbeddedPostgres, pg18: EmbeddedPostgres, database: Any, component: Component
+) -> None:
+    name = database(pg16)
+    group, login_role = f"{name}_group", f"{name}_app"
+    pg16.psql(f"CREATE ROLE {group}; CREATE ROLE {login_role} LOGIN IN ROLE {group}")
+    pg16.psql(f"CREATE TABLE t (x int); GRANT SELECT ON t TO {group}", db=name)
+    component.backup(pg16, name)
+    assert not any(login_role in warning for warning in component.restore(pg16, check=True, confirm=name).warnings)
+    try:
+        result = component.restore(pg18)
+        assert any(login_role in warning and "globals: all" in warning for warning in result.warnings)
+    finally:
+        pg18.drop_with_offspring(name)

@@ -298,6 +298,14 @@ def _plan_roles(session: Session, plan: Plan, wanted: Wanted) -> None:
         plan.globals = plan.globals if set(missing) <= set(known_roles) else Globals.naming(missing)
     check_wanted(missing, plan.globals if wanted.globals == "missing" else None)
     plan.new_roles = missing
+    if plan.globals and not wanted.scratch:
+        # Nothing in the database names who gets at it as a member only, and often that is the application itself.
+        absent = sorted(plan.globals.members(referred) - existing_roles(session))
+        if absent:
+            plan.warnings.append(
+                f"Roles that belong to those of the databases are not created: {', '.join(absent)}. "
+                "Create them, or take them all from the backup (globals: all)."
+            )
 
 
 def _plan_tablespaces(session: Session, plan: Plan, details: Mapping[str, Any], wanted: Wanted) -> None:

@@ -219,6 +219,15 @@ class Globals:
                 statements.append(s.text)
         return statements
 
+    def members(self, groups: Collection[str]) -> set[str]:
+        """The roles that belong to some others, by way of others too."""
+        found = set(groups)
+        while True:
+            more = {s.role for s in self.statements if s.kind == "membership" and s.group in found} - found
+            if not more:
+                return found - set(groups)
+            found |= more
+
     def tablespace_statements(self, existing: Collection[str]) -> list[str]:
         """Statements that make the tablespaces which do not exist; they cannot run in a transaction."""
         return [s.text for s in self.statements if s.kind == "tablespace" and s.name not in existing]

@@ -302,7 +302,13 @@ class Server:
             self._tools[name] = sorted(self._candidates(name), key=lambda tool: tool.major)
         found = self._tools[name]
         if not found:
-            where = f"in the {self.where}" if self.container else self.options["bin_dir"] or "on this host"
+            where = (
+                f"in the {self.where}"
+                if self.container
+                else f"in {self.options['bin_dir']}"
+                if self.options["bin_dir"]
+                else "on this host"
+            )
             major = f"-{at_least}" if at_least else ""
             raise MissingDependency(
                 f"The program {name} was not found {where}.",
