@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How users write lengths of time and sizes: `24h`, `1d12h`, `6m`, `16MiB`.
+"""How users write and read lengths of time, sizes and numbers: `24h`, `1d12h`, `6m`, `16MiB`, `2 backups`.
 
 PRIVATE to the collection; may change without notice.
 
@@ -139,6 +139,11 @@ def parse_size(text: str) -> int:
     if match is None or unit not in _SIZE_UNITS:
         raise InvalidOption(f"must be {SIZE_FORM}")
     return int(match.group(1)) * _SIZE_UNITS[unit]
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write how many of something there are: `1 backup`, `2 backups`; `many` where that is not `one` and an s."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
 
 
 def format_size(size: int) -> str:

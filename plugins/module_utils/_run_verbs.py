@@ -17,7 +17,7 @@ from typing import Any
 
 from . import _history, _metrics
 from ._arguments import defaults
-from ._durations import format_duration, parse_duration
+from ._durations import counted, format_duration, parse_duration
 from ._engines._interface import Engine
 from ._engines._registry import ENGINES
 from ._errors import Corrupted, HoldfastError, Interrupted, InvalidOption, NotProved, Unsupported
@@ -92,7 +92,7 @@ def run_info(module: Module) -> None:
         shown = "" if len(backups) == found.total else f"{len(backups)} of "
         return {
             "changed": False,
-            "msg": f"{component} has {shown}{found.total} backups.",
+            "msg": f"{component} has {shown}{counted(found.total, 'backup')}.",
             "component": component,
             "backups": backups,
             "total": found.total,
@@ -157,12 +157,12 @@ def verify_result(outcome: VerifyResult, settings: VerifySettings) -> dict[str, 
     """What `backup_verify` returns."""
     findings = [_describe_finding(each) for each in outcome.findings]
     if settings.check:
-        message = f"{len(findings)} backups would be verified."
+        message = f"{counted(len(findings), 'backup')} would be verified."
     elif not findings:
         message = "There is nothing to verify."
     else:
         good = sum(each.ok for each in outcome.findings)
-        message = f"{good} of {len(findings)} backups are sound (level {settings.level})."
+        message = f"Sound: {good} of {counted(len(findings), 'backup')} (level {settings.level})."
     plan = [f"{each.repository}: {each.backup_id} ({each.stored_bytes} bytes)" for each in outcome.findings]
     return {
         "changed": bool(findings) if settings.check else any(each.recorded for each in outcome.findings),
@@ -201,7 +201,7 @@ def _verify_failure(outcome: VerifyResult) -> HoldfastError | None:
         said = "; ".join(f"{each.backup_id} in {each.repository}: {each.problems[0]}" for each in outcome.failed[:5])
         kind = NotProved if all(each.proof is not None for each in outcome.failed) else Corrupted
         return kind(
-            f"{len(outcome.failed)} of {len(outcome.findings)} backups failed their verification: {said}",
+            f"{len(outcome.failed)} of {counted(len(outcome.findings), 'backup')} failed verification: {said}",
             stage="verify",
             hint="Make a new backup now; backup_copy can bring a good copy of this one from another repository.",
         )
@@ -325,7 +325,7 @@ def prune_result(
     verb = "would be deleted" if settings.check else "deleted"
     return {
         "changed": any(each.changed for each in done),
-        "msg": f"{deleted} backups {verb}, {left} kept.",
+        "msg": f"{counted(deleted, 'backup')} {verb}, {left} kept.",
         "component": settings.component,
         "policy": str(settings.policy),
         "repositories": {each.repository: _describe_prune(each) for each in done},
@@ -425,9 +425,10 @@ def copy_result(
     """What `backup_copy` returns."""
     count = len(outcome.copied)
     verb = "would be copied" if settings.check else "copied"
+    there = f"{len(outcome.present)} already there"
     return {
         "changed": bool(outcome.copied),
-        "msg": f"{count} backups {verb} from {source.name} to {destination.name}, {len(outcome.present)} were there.",
+        "msg": f"{counted(count, 'backup')} {verb} from {source.name} to {destination.name}, {there}.",
         "component": settings.component,
         "source": source.name,
         "destination": destination.name,

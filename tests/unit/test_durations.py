@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._durations import (
     Period,
+    counted,
     format_duration,
     format_size,
     parse_duration,
@@ -151,3 +152,17 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 )
 def test_sizes_are_written_for_people(size: int, expected: str) -> None:
     assert format_size(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ["backup"], "0 backups"),
+        (1, ["backup"], "1 backup"),
+        (2, ["backup"], "2 backups"),
+        (1, ["entry", "entries"], "1 entry"),
+        (2, ["entry", "entries"], "2 entries"),
+    ],
+)
+def test_numbers_are_written_for_people(number: int, words: list[str], expected: str) -> None:
+    assert counted(number, *words) == expected

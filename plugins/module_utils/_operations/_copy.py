@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from .._durations import counted
 from .._errors import (
     AlreadyExists,
     Corrupted,
@@ -343,7 +344,7 @@ class _Copying:
             listed.update((item.key, item.size) for item in destination.list(BLOBS))
             gone = {blob_of_mark(item.key) for item in destination.list(PRUNE_MARKS)} & self._reused.keys()
             if gone:
-                raise _Contended(f"A prune has marked {len(gone)} blobs in {destination.name} meanwhile.")
+                raise _Contended(f"A prune has marked {counted(len(gone), 'blob')} in {destination.name} meanwhile.")
         wanted = {**{part.key: part.size for part in backup.objects()}, **self._reused}
         for key, size in wanted.items():
             if listed.get(key) != size:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from .._durations import counted
 from .._errors import AlreadyExists, Corrupted, HoldfastError, NotFound, PermissionDenied, Unsupported
 from .._manifest import (
     BLOBS,
@@ -280,7 +281,7 @@ class _Pruning:
         )
         if blobs.missing:
             result.warnings.append(
-                f"{len(blobs.missing)} blobs that backups refer to are missing in {self._repository.name}, "
+                f"{self._repository.name} lacks {counted(len(blobs.missing), 'blob')} that backups refer to, "
                 f"{blobs.missing[0]} for one: verify those backups."
             )
         self._mark(blobs.mark, survey.now)
@@ -346,7 +347,7 @@ def plan_lines(result: PruneResult) -> tuple[list[str], list[str]]:
         "to be marked for deletion": len(result.blobs.mark),
         "no longer to be deleted": len(result.blobs.unmark),
     }
-    after += [f"{result.repository}: {count} blobs {what}" for what, count in blobs.items() if count]
+    after += [f"{result.repository}: {counted(count, 'blob')} {what}" for what, count in blobs.items() if count]
     if result.blobs.delete:
-        before.append(f"{result.repository}: {len(result.blobs.delete)} unreferenced blobs")
+        before.append(f"{result.repository}: {counted(len(result.blobs.delete), 'unreferenced blob')}")
     return before, after

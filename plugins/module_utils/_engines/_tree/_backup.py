@@ -24,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Union
 
+from ..._durations import counted
 from ..._errors import PermissionDenied, SourceChanged
 from ..._manifest import utc_now
 from ..._stream._source import IteratorSource
@@ -470,7 +471,7 @@ def refuse_unreadable(troubles: Troubles, stage: str) -> None:
     if count:
         named = ", ".join(repr(path or ".") for path in troubles.paths["unreadable"][:5])
         raise PermissionDenied(
-            f"{count} entries of the tree cannot be read: {named}{', …' if count > 5 else ''}.",
+            f"{counted(count, 'entry', 'entries')} of the tree cannot be read: {named}{', …' if count > 5 else ''}.",
             right="read the source",
             stage=stage,
             hint="Run as root (become), exclude them, or set ignore_unreadable: true to leave them out.",

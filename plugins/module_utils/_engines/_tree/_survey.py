@@ -107,7 +107,7 @@ def _unfold(record: Record) -> Iterator[tuple[str, Remembered]]:
     lines = io.BytesIO(b"".join(record.lines))
     fields = unsign(record.signature)
     if record.entries == entry_count(record.signature):  # a single file has no directory of its own
-        next(fields)
+        next(fields, None)
     for name, found in fields:
         yield name, Remembered(found, lines.readline())
 
