@@ -317,13 +317,13 @@ class TestTheSwap:
             while not stop.is_set():
                 try:
                     with pg16.connect(shop.database) as connection:
-                        for _ in range(20):
+                        for _attempt in range(20):
                             query = "SELECT to_regclass('app.only_before') IS NULL"
                             seen.add(connection.execute(query).fetchone()[0])
                 except psycopg.Error:
                     continue  # ended by the swap, or knocked in the middle of it: an application tries again
 
-        threads = [threading.Thread(target=hammer) for _ in range(4)]
+        threads = [threading.Thread(target=hammer) for _thread in range(4)]
         for thread in threads:
             thread.start()
         try:

@@ -147,7 +147,7 @@ class TestFailuresAreToldApart:
         server = open_server(tcp(pg18, **changed))
         with pytest.raises(expected) as caught:
             (server._psql if channel == "psql" else server.connect)("postgres")
-        assert type(caught.value) is expected
+        assert caught.value.__class__ is expected
         assert caught.value.stage == "preflight"
         assert pg18.password not in str(caught.value)
 

@@ -16,8 +16,17 @@ from .servers import Server, short_directory
 
 IMAGE = "holdfast-test:latest"
 _LINKS = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
-_DIRECTORIES = {"usr": 0o755, "etc": 0o755, "dev": 0o755, "proc": 0o755, "sys": 0o755, "run": 0o1777, "tmp": 0o1777,
-                "var": 0o755, "data": 0o1777}
+_DIRECTORIES = {
+    "usr": 0o755,
+    "etc": 0o755,
+    "dev": 0o755,
+    "proc": 0o755,
+    "sys": 0o755,
+    "run": 0o1777,
+    "tmp": 0o1777,
+    "var": 0o755,
+    "data": 0o1777,
+}
 _FILES = {
     "etc/passwd": "root:x:0:0::/:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n",
     "etc/group": "root:x:0:\npostgres:x:999:\n",
@@ -39,7 +48,9 @@ class DockerEngine:
         places = [f"--{name}={self.home}/{name}" for name in ("data-root", "exec-root", "pidfile")]
         self._server = Server(
             ["dockerd", f"--host={self.url}", *places, "--storage-driver=vfs", "--bridge=none", "--iptables=false"],
-            log=self.home / "dockerd.log", orphan_signal=signal.SIGTERM)
+            log=self.home / "dockerd.log",
+            orphan_signal=signal.SIGTERM,
+        )
         try:
             self._server.wait_ready((self.home / "docker.sock").exists, "dockerd")
             self._client = docker.DockerClient(base_url=self.url, timeout=60)
@@ -64,9 +75,14 @@ class DockerEngine:
     def run(self, command: list[str], **more: Any) -> Any:
         """Start a container that sees this machine's /usr; the Docker SDK's object."""
         return self._client.containers.run(
-            IMAGE, command, detach=True, network_mode="none",
+            IMAGE,
+            command,
+            detach=True,
+            network_mode="none",
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-            volumes={"/usr": {"bind": "/usr", "mode": "ro"}}, **more)
+            volumes={"/usr": {"bind": "/usr", "mode": "ro"}},
+            **more,
+        )
 
     def close(self) -> None:
         if self._client is not None:

@@ -187,19 +187,19 @@ def test_a_blob_that_is_incomplete_there_is_sent_under_another_key(tmp_path: Pat
 def test_a_blob_marked_while_it_is_copied_is_noticed(tmp_path: Path) -> None:
     source, backups = stocked(1)
     destination = MemoryRepository("destination")
-    key = blob_key(sha(BLOB), backups[0].id)
-    put(destination, key, BLOB)
+    blob = blob_key(sha(BLOB), backups[0].id)
+    put(destination, blob, BLOB)
 
     class Marking(MemoryRepository):
-        def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-            if name.endswith("shop.dump") and mark_key(key) not in destination.objects:
-                put(destination, mark_key(key), b"{}")
-            return super().read(name, offset, length)
+        def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+            if key.endswith("shop.dump") and mark_key(blob) not in destination.objects:
+                put(destination, mark_key(blob), b"{}")
+            return super().read(key, offset, length)
 
     marking = Marking("source")
     marking.objects, marking.times = source.objects, source.times
     assert go(marking, destination, tmp_path).copied == [backups[0].id]
-    destination.delete([key, mark_key(key)])
+    destination.delete([blob, mark_key(blob)])
     assert sound(destination, tmp_path) == 1
 
 
@@ -209,11 +209,11 @@ def test_two_copies_at_once_make_one_backup(tmp_path: Path) -> None:
         destination = MemoryRepository("destination")
         results: list[Any] = []
 
-        def work(name: str, source: Any = source, destination: Any = destination, out: Any = results) -> None:
+        def work(name: str, source: Any = source, destination: Any = destination, note: Any = results.append) -> None:
             try:
-                out.append(go(source, destination, tmp_path / name))
+                note(go(source, destination, tmp_path / name))
             except Unavailable as error:
-                out.append(error)
+                note(error)
 
         threads = [threading.Thread(target=work, args=(f"{number}-{host}",)) for host in "ab"]
         for thread in threads:
@@ -234,10 +234,10 @@ def test_a_prune_does_not_take_a_running_copy_for_an_orphan(tmp_path: Path) -> N
     destination.now = NOON
 
     class Pruning(MemoryRepository):
-        def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-            if name.startswith("blobs/"):
+        def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+            if key.startswith("blobs/"):
                 prune(destination, PruneSettings("shop", str(tmp_path), Policy(last=1)), Progress())
-            return super().read(name, offset, length)
+            return super().read(key, offset, length)
 
     pruning = Pruning("source")
     pruning.objects, pruning.times = source.objects, source.times

@@ -126,9 +126,7 @@ class LifeOfBackups(RuleBasedStateMachine):
         if not any(key.startswith(MANIFESTS) for key in repository.objects):
             return
         place = Place("shop", self.state.name, self.state.name)
-        result = verify(
-            [repository], VerifySettings("shop", place, which=which), lambda name: pytest.fail(name), Progress()
-        )
+        result = verify([repository], VerifySettings("shop", place, which=which), pytest.fail, Progress())
         assert not result.errors
         for finding in result.findings:
             assert finding.ok == (f"{repository.name} {finding.backup_id}" not in self.damaged)

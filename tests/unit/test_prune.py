@@ -320,15 +320,17 @@ def test_of_two_that_want_the_lease_at_once_one_gets_it() -> None:
         outcomes: list[str] = []
         barrier = threading.Barrier(4)
 
-        def take(repository: MemoryRepository = repository, barrier: Any = barrier, out: Any = outcomes) -> None:
+        def take(
+            repository: MemoryRepository = repository, barrier: Any = barrier, note: Any = outcomes.append
+        ) -> None:
             barrier.wait()
             try:
                 Lease(repository).take()
-                out.append("held")
+                note("held")
             except Locked:
-                out.append("locked")
+                note("locked")
 
-        threads = [threading.Thread(target=take) for _ in range(4)]
+        threads = [threading.Thread(target=take) for _thread in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
