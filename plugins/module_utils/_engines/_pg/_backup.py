@@ -59,6 +59,9 @@ _SUBSCRIPTIONS = """
 SELECT count(subname) AS n FROM pg_subscription
  WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
+# The view shows the options of one's own mappings only; pg_dump writes the others without any, and says nothing.
+_HIDDEN_MAPPINGS = "SELECT count(*) AS n FROM pg_user_mappings WHERE umoptions IS NULL"
+
 
 class BackupJob:
     """One backup of one server.
@@ -204,6 +207,12 @@ class BackupJob:
         if not facts["superuser"] and session.value(_SUBSCRIPTIONS, timeout):
             warnings.append(
                 f"{session.database!r}: subscriptions are left out, because only a superuser may read them."
+            )
+        mappings = 0 if facts["superuser"] else session.value(_HIDDEN_MAPPINGS, timeout)
+        if mappings:
+            warnings.append(
+                f"{session.database!r}: {mappings} user mappings are saved without options (such as the remote user), "
+                "because only a superuser may read them."
             )
         if self._standby and any(relation.persistence == "u" for relation in dumped):
             warnings.append(f"{session.database!r}: unlogged tables are dumped empty, because the server is a standby.")

@@ -58,8 +58,9 @@ _STATES: tuple[tuple[str, type[HoldfastError], str], ...] = (
 _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
     (
         (
-            r"password authentication failed|no password supplied|fe_sendauth|authentication failed for user"
-            r"|no pg_hba\.conf entry|FATAL: +role \".*\" does not exist|role \".*\" is not permitted to log in"
+            r"password authentication failed|no password supplied|fe_sendauth"
+            r"|(?<!certificate )authentication failed for user|no pg_hba\.conf entry|pg_hba\.conf rejects connection"
+            r"|FATAL: +role \".*\" does not exist|role \".*\" is not permitted to log in"
         ),
         AuthenticationFailed,
         "The PostgreSQL server does not accept the login.",
@@ -83,7 +84,7 @@ _WORDS: tuple[tuple[str, type[HoldfastError], str, str | None], ...] = (
         (
             r"SSL error|server does not support SSL|SSL support is not|SSL connection|certificate verify failed"
             r"|root certificate file|server certificate for|certificate file|private key file"
-            r"|certificate authentication failed|tlsv1|sslv3"
+            r"|certificate authentication failed|requires a valid client certificate|tlsv1|sslv3"
         ),
         TlsFailed,
         "The TLS connection to the PostgreSQL server failed.",
