@@ -187,7 +187,7 @@ class Textfile:
         # Not *.prom, or the collector would read it while it is being written.
         temporary = f"{self.path}.{os.getpid()}.tmp"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
             with open(descriptor, "w", encoding="utf-8") as stream:
                 os.fchmod(descriptor, 0o644)  # whatever the umask: the exporter is another user
                 stream.write(self.text())

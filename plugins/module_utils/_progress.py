@@ -71,7 +71,7 @@ class Progress:
         }
         temporary = f"{self._path}.{threading.get_ident()}"
         with contextlib.suppress(OSError):  # a full disk must not stop a backup for the sake of its progress
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "w", encoding="ascii") as stream:
                 json.dump(document, stream)
             os.replace(temporary, self._path)

@@ -11,6 +11,7 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from ._arguments import BACKUP, ENCRYPTION, backup_spec, defaults
 from ._durations import parse_duration
 from ._engines._interface import Engine, Place, Proof
-from ._errors import HoldfastError, Interrupted, InvalidOption, OutOfTime
+from ._errors import DiskFull, HoldfastError, Interrupted, InvalidOption, OutOfTime, PermissionDenied
 from ._locks import state_directory
 from ._manifest import Artefact, Backup, parse_time, safe_name, utc_now
 from ._operations._backup import BackupResult, BackupSettings, DegradedBackup, backup
@@ -65,6 +66,10 @@ def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
     except HoldfastError as error:
         module.fail_json(**{"changed": False, **error.result(), "msg": str(error)})
     except Exception as error:
+        refusal = _refusal(error)
+        if refusal is not None:
+            module.fail_json(**{"changed": False, **refusal.result(), "msg": str(refusal)})
+            return
         module.fail_json(
             msg=f"A defect in holdfast.ops: {type(error).__name__}: {error}. Please report it with the traceback.",
             changed=False,
@@ -74,6 +79,18 @@ def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
     else:
         _warn(module, result.pop("warnings", []))
         module.exit_json(**result)
+
+
+def _refusal(error: Exception) -> HoldfastError | None:
+    """What this host's own disk refused, for an error that is the user's to mend and no defect."""
+    if not isinstance(error, OSError) or not error.filename:
+        return None
+    path = os.fsdecode(error.filename)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"There is no more room for {path}.", hint="Make room, or move state_dir or scratch_dir.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PermissionDenied(f"No permission for {path}: {error.strerror}.", hint="Run as root (become).")
+    return None
 
 
 def _warn(module: Module, warnings: list[str]) -> None:

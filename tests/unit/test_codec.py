@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 
 import pytest
 import zstandard
-from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted, DiskFull
+from ansible_collections.holdfast.ops.plugins.module_utils._stream import _codec
 from ansible_collections.holdfast.ops.plugins.module_utils._stream._codec import (
     PIECE,
     ZSTD_MEMORY,
     Compression,
+    Encryption,
     decompress,
 )
 from hypothesis import given, settings
@@ -25,6 +29,46 @@ def decoded(stored: bytes, step: int = 1 << 20) -> bytes:
     chunks = [stored[start : start + step] for start in range(0, len(stored), step)]
     assert decompress(chunks, out.extend) == len(out)
     return bytes(out)
+
+
+def test_when_writing_fails_nobody_reads_on_behind_gpg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is closed next, which a thread that is still in it would make impossible."""
+    monkeypatch.setattr(_codec, "_gpg", lambda home: ["sh", "-c", "exec cat"])
+
+    def slow() -> Iterator[bytes]:
+        while True:
+            yield bytes(1000)
+            time.sleep(0.3)
+
+    def full(data: bytes) -> None:
+        raise DiskFull("No room.")
+
+    chunks = slow()
+    with pytest.raises(DiskFull):
+        Encryption("gpg", ("somebody",)).encode(chunks, full)
+    chunks.close()
+
+
+def test_gpg_that_waits_for_us_is_ended_when_writing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of its pipes are full, and a thread of ours writes to one of them."""
+    monkeypatch.setattr(_codec, "_gpg", lambda home: ["sh", "-c", "exec cat"])
+    fed = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal fed
+        while True:
+            fed += 1
+            yield bytes(100_000)
+
+    def full(data: bytes) -> None:
+        seen = -1
+        while seen != fed:
+            seen = fed
+            time.sleep(0.2)
+        raise DiskFull("No room.")
+
+    with pytest.raises(DiskFull):
+        Encryption("gpg", ("somebody",)).encode(endless(), full)
 
 
 class TestDecompress:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -159,6 +160,19 @@ def test_a_signal_undoes_the_run(params: dict[str, Any], tmp_path: Path, number:
     assert result["left_behind"] == "nothing"
     assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(errno.ENOSPC, "disk_full"), (errno.EACCES, "permission_denied"), (errno.EIO, "internal_error")]
+)
+def test_what_the_disk_refuses_is_no_defect(params: dict[str, Any], code: int, said: str) -> None:
+    def refused() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(code, os.strerror(code), "/state/file")
+
+    result = backup(params, streams={"one.dump": refused}).result
+    assert (result["failed"], result["error_code"]) == (True, said)
+    assert "/state/file" in result["msg"]
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGALRM])

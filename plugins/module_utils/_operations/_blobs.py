@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._errors import Corrupted, HoldfastError, InternalError, Interrupted, SourceChanged, Unavailable
+from .._errors import Corrupted, DiskFull, HoldfastError, InternalError, Interrupted, SourceChanged, Unavailable
 from .._locks import private_directory
 from .._manifest import (
     BLOBS,
@@ -170,7 +170,8 @@ class _Registry:
             size = os.fstat(self._journal).st_size
             if size and os.pread(self._journal, 1, size - 1) != b"\n":
                 line = b"\n" + line  # end the line that a crash has cut
-        os.write(self._journal, line)
+        if os.write(self._journal, line) != len(line):  # a disk that is full takes a part of it
+            raise DiskFull(f"There is no more room for {self._path}.", hint="Make room, or prune.")
         self._remember(line.lstrip())
 
     def close(self) -> None:
@@ -185,7 +186,7 @@ class _Registry:
             line
             for lines in self._known.values()
             for line in lines
-            if any(part.key in keys for part in Reference.from_line(line).objects)
+            if any(part.key in keys for part in _objects_of(line))
         ]
         if len(kept) * 2 >= self._lines:
             return
@@ -429,6 +430,13 @@ class _Checked:
 
     def abort(self) -> None:
         self._source.abort()
+
+
+def _objects_of(line: bytes) -> tuple[StoredPart, ...]:
+    """The objects of a line of the registry; a damaged line is as good as none."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return Reference.from_line(line).objects
+    return ()
 
 
 def _lines(used: Mapping[str, Reference]) -> Iterator[bytes]:

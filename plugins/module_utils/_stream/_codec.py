@@ -450,6 +450,7 @@ def _through_gpg(arguments: list[str], home: str | None, chunks: Iterable[bytes]
         process.check(stage="encryption")
     finally:
         process.terminate()
+        feeder.join(5)  # who handed us the chunks may close or go on reading them next
 
 
 def private_file(path: str, option: str) -> bytes:
