@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from .._errors import HoldfastError, NotFound, ToolFailed
+from .._errors import HoldfastError, Interrupted, NotFound, ToolFailed
 from .._process import find_program, run
 from .._progress import Progress
 
@@ -49,18 +49,33 @@ def stopped_services(units: Sequence[str], progress: Progress) -> Iterator[None]
 
 def _start(systemctl: str, units: Sequence[str], failure: Sequence[BaseException]) -> None:
     dead = []
+    interrupted: Interrupted | None = None
     for unit in reversed(units):
         try:
-            run([systemctl, "start", "--", unit], timeout=TIMEOUT, stage="start services")
+            interrupted = _start_one(systemctl, unit) or interrupted
         except ToolFailed as error:
             dead.append(f"{unit} ({error})")
-    if not dead:
+    sentence = f"These services did not start again: {', '.join(dead)}." if dead else None
+    first = failure[0] if failure else interrupted
+    if sentence and isinstance(first, HoldfastError):  # the first error stands; this is what it leaves as well
+        first.left_behind = f"{first.left_behind}; {sentence}" if first.left_behind else sentence
+    if failure:
         return
-    sentence = f"These services did not start again: {', '.join(dead)}."
-    if failure and isinstance(failure[0], HoldfastError):
-        failure[0].left_behind = sentence  # the first error stands; this is what it leaves
-    elif not failure:
+    if interrupted is not None:
+        raise interrupted
+    if sentence:
         raise ToolFailed(sentence, stage="start services", hint="The restore itself succeeded; look at their logs.")
+
+
+def _start_one(systemctl: str, unit: str) -> Interrupted | None:
+    """Start a unit, a signal or not: what was stopped is started again."""
+    argv = [systemctl, "start", "--", unit]
+    try:
+        run(argv, timeout=TIMEOUT, stage="start services")
+    except Interrupted as error:  # only the first signal of a run does this
+        run(argv, timeout=TIMEOUT, stage="start services")
+        return error
+    return None
 
 
 def _is_active(systemctl: str, unit: str) -> bool:
