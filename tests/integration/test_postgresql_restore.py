@@ -411,7 +411,8 @@ class TestTheModule:
         assert not result.get("failed"), result
         assert result["proof"]["proved"] is True
         assert describe(pg16, other)["rows"] == describe(pg16, shop.database)["rows"]
-        component.restore(pg16, database=other, target_database=other + "_saved")
+        saved = result["safety_backup"]["backup_id"]
+        component.restore(pg16, database=other, target_database=other + "_saved", backup_id=saved)
         assert pg16.value("SELECT answer FROM mine", db=other + "_saved") == 42
 
     def test_a_refusal_says_what_to_do(self, pg16: EmbeddedPostgres, shop: Dataset, component: Component) -> None:

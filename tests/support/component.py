@@ -78,10 +78,16 @@ class Component:
         return made
 
     def restore(
-        self, server: EmbeddedPostgres | None, *, confirm: str | None = None, check: bool = False, **options: Any
+        self,
+        server: EmbeddedPostgres | None,
+        *,
+        confirm: str | None = None,
+        check: bool = False,
+        backup_id: str = "latest",
+        **options: Any,
     ) -> RestoreResult:
-        """Restore the newest backup."""
-        settings = RestoreSettings(self.name, self.place.state_dir, confirm=confirm, check=check)
+        """Restore a backup."""
+        settings = RestoreSettings(self.name, self.place.state_dir, backup_id=backup_id, confirm=confirm, check=check)
         with self.engine(server, **options) as engine:
             return restore(engine, self.repositories, settings, Progress())
 
