@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg import _leftovers, _replace, _restore
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._server import Server
-from ansible_collections.holdfast.ops.plugins.module_utils._errors import Interrupted, Locked
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import Interrupted, Locked, ToolFailed
 from ansible_collections.holdfast.ops.tests.support.component import Component, login
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 
@@ -185,6 +185,29 @@ def test_tables_that_somebody_reads_make_nobody_wait_for_long(
         with pytest.raises(Locked):
             component.restore(pg18, database=name, tables=["public.t"], confirm=name)
     assert pg18.query("SELECT x FROM t", db=name) == [(1,)]
+
+
+def test_jobs_that_wait_for_each_other_are_followed_by_one(
+    pg18: EmbeddedPostgres, database: Any, component: Component, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = database(pg18)
+    pg18.psql("CREATE TABLE t AS SELECT generate_series(1, 100) AS x", db=name)
+    component.backup(pg18, name)
+    original, jobs = _restore.load, []
+
+    def load(*arguments: Any) -> None:
+        jobs.append(arguments[-1].jobs)
+        original(*arguments)
+        if len(jobs) == 1:  # when all is there already: nothing of it may be left for the second try
+            raise ToolFailed("pg_restore exited with status 1.", tool_output="ERROR:  deadlock detected")
+
+    monkeypatch.setattr(_restore, "load", load)
+    result = component.restore(pg18, confirm=name, keep_previous=False, jobs=2)
+    assert result.proof is not None
+    assert result.proof.proved
+    assert jobs == [2, 1]
+    assert any("deadlock" in warning for warning in result.warnings)
+    assert pg18.value("SELECT count(*) FROM t", db=name) == 100
 
 
 def test_a_restore_that_works_from_another_database_is_not_swept(pg18: EmbeddedPostgres, database: Any) -> None:

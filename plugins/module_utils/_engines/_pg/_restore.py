@@ -15,6 +15,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -185,7 +186,7 @@ class Restoring:
         self._made[temporary] = target
         self._create(temporary, described)
         progress.stage("restore", sum(part.size for part in self.stored.dumps(described["name"])))
-        load(self.server, self.stored, described["name"], temporary, self.plan.tool, self.wanted)
+        self._load(temporary, described)
         if not self.wanted.scratch:
             for subscription in subscriptions(self.keeper, temporary):
                 self.run.warn(
@@ -196,6 +197,24 @@ class Restoring:
         analyze(self.server, temporary)
         progress.stage("prove")
         return self.prove(temporary, described["name"])
+
+    def _load(self, temporary: str, described: Mapping[str, Any]) -> None:
+        """The archive into the temporary database; by one job where several get into each other's way.
+
+        pg_restore does not know all that a foreign key of a partitioned table locks, and the server ends one of two
+        jobs that wait for each other.
+        """
+        source, tool = described["name"], self.plan.tool
+        try:
+            load(self.server, self.stored, source, temporary, tool, self.wanted)
+        except HoldfastError as error:
+            if self.wanted.jobs == 1 or "deadlock detected" not in (error.tool_output or ""):
+                raise
+            self.run.warn("Jobs of pg_restore waited for each other (deadlock); it was begun again with one job.")
+            drop_temporary(self.server, self.keeper, temporary)
+            self._create(temporary, described)
+            self.run.progress.stage("restore", sum(part.size for part in self.stored.dumps(source)))
+            load(self.server, self.stored, source, temporary, tool, replace(self.wanted, jobs=1))
 
     def _create(self, temporary: str, described: Mapping[str, Any]) -> None:
         self.run.progress.stage("create")
