@@ -33,7 +33,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     Unavailable,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._locks import host_lock
-from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, parse_time, utc_now
+from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, Verification, parse_time, utc_now
 from ansible_collections.holdfast.ops.plugins.module_utils._operations import _backup
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._backup import (
     BackupResult,
@@ -220,6 +220,17 @@ def test_max_age_looks_at_committed_backups_only_and_needs_no_read(bench: Bench)
     (bench.path / "a/c/manifests/foreign.json").write_text("{}")
     assert bench.backup(bench.repository(fault=no_read), max_age=3600).changed
     assert not bench.backup(bench.repository(fault=no_read), max_age=3600).changed
+
+
+def test_a_young_backup_that_failed_its_verification_is_made_anew(bench: Bench) -> None:
+    made = bench.backup().backup
+    assert made is not None
+    store = bench.repository()
+    for moment, ok, changed in (("01", True, False), ("02", False, True)):
+        result = Verification(made.id, "checksum", ok, f"2026-11-22T03:00:{moment}.000Z")
+        store.put(result.key(), result.to_json(), hashlib.sha256(result.to_json()).digest())
+        assert bench.backup(max_age=3600).changed is changed
+    assert not bench.backup(max_age=3600).changed  # the new one is not known to be damaged
 
 
 def test_a_backup_from_the_future_does_not_count_as_young(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

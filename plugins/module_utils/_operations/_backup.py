@@ -28,11 +28,12 @@ from .._engines._interface import BackupPlan, Blobs, Engine, Place
 from .._errors import Corrupted, Degraded, HoldfastError, Interrupted, Unavailable
 from .._locks import host_lock, private_directory
 from .._manifest import (
-    MANIFESTS,
     RUNNING,
+    VERIFIED,
     Artefact,
     Backup,
     BackupId,
+    Verification,
     data_prefix,
     manifest_key,
     new_id,
@@ -48,6 +49,7 @@ from .._stream._fanout import MEMORY_BUDGET, FanOut, Leg
 from .._stream._source import bytes_source
 from .._stream._write import ArtefactWriter, Stream
 from ._blobs import BlobStore
+from ._catalogue import VerificationState, backup_ids
 
 VERSION = "1.0.0"
 """The collection's own, as in galaxy.yml; manifests say who wrote them."""
@@ -152,12 +154,17 @@ def _young_enough(repositories: Sequence[Repository], digest: str, max_age: floa
     newest: BackupId | None = None
     for repository in repositories:
         limit = utc_now() - timedelta(seconds=max_age)
-        ids = (BackupId.parse(os.path.basename(item.key)[: -len(".json")]) for item in repository.list(MANIFESTS))
-        fitting = [found for found in ids if found and found.options == digest and limit < found.time <= utc_now()]
-        if not fitting:
+        fitting = [one for one in backup_ids(repository) if one.options == digest and limit < one.time <= utc_now()]
+        newest = max(fitting, key=lambda one: one.text, default=None)
+        if newest is None or _failed(repository, newest.text):
             return None
-        newest = max(fitting, key=lambda found: found.text)
     return newest
+
+
+def _failed(repository: Repository, backup_id: str) -> bool:
+    """Whether the newest verification of a backup found it damaged: then it is none to rely on."""
+    found = (Verification.from_key(item.key) for item in repository.list(f"{VERIFIED}{backup_id}/"))
+    return VerificationState.of(each for each in found if each is not None).failed
 
 
 def expected_stored_bytes(settings: BackupSettings, plan: BackupPlan) -> int:
