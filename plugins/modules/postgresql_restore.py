@@ -30,6 +30,10 @@ notes:
     in alphabetical order. With O(globals=all) and roles in the cluster, C(roles) is one of the names.
   - Sessions of a database that is replaced are ended. Prepared transactions in it make the restore refuse.
   - Replication slots and subscriptions stay with the replaced database. A warning names them.
+  - A subscription comes back disabled, and its slot is not touched. It may be that of the database that was dumped, so
+    set C(slot_name = NONE) before you drop a copy.
+  - While it is restored, a database lets only superusers in; where a role without that right restores, those whom the
+    database's own privileges allow.
 extends_documentation_fragment:
   - holdfast.ops.postgresql
   - holdfast.ops.container

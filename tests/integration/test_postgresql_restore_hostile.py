@@ -135,12 +135,17 @@ def test_settings_of_a_database_do_not_hinder_its_restore(
         pg18.psql(f'ALTER DATABASE "{name}" RESET ALL')
 
 
+@pytest.mark.parametrize("who", ["postgres", "an owner"])
 def test_nobody_walks_into_a_database_that_is_being_restored(
-    pg18: EmbeddedPostgres, database: Any, component: Component, role: str, monkeypatch: pytest.MonkeyPatch
+    pg18: EmbeddedPostgres, database: Any, component: Component, role: str, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     name = database(pg18)
-    pg18.psql(f'CREATE TABLE t (x int); REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC', db=name)
-    component.backup(pg18, name)
+    if who != "postgres":
+        who = f"{name}_owner"
+        pg18.psql(f'CREATE ROLE {who} LOGIN CREATEDB; ALTER DATABASE "{name}" OWNER TO {who}')
+    pg18.psql(f"CREATE TABLE t (x int); ALTER TABLE t OWNER TO {who}", db=name)
+    pg18.psql(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+    component.backup(pg18, name, login_user=who)
     answers = []
 
     def peek(*arguments: Any) -> None:
@@ -152,7 +157,7 @@ def test_nobody_walks_into_a_database_that_is_being_restored(
             answers.append(str(error))
 
     monkeypatch.setattr(_restore, "analyze", peek)
-    component.restore(pg18, confirm=name, keep_previous=False)
+    component.restore(pg18, confirm=name, keep_previous=False, login_user=who)
     assert len(answers) == 1
     assert "let in" not in answers
 

@@ -230,6 +230,8 @@ class Restoring:
         found = self.keeper.row(f"SELECT oid::text AS oid FROM pg_database WHERE datname = {literal(temporary)}")
         self._oids[temporary] = found["oid"]
         self.keeper.execute(f"COMMENT ON DATABASE {identifier(temporary)} IS {literal(COMMENT)}")
+        if described["acl"] is not None and not self._superuser:
+            self.keeper.execute(f"REVOKE ALL ON DATABASE {identifier(temporary)} FROM PUBLIC")
         for setting in self._passing:
             self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} SET {setting} = off")
         for statement in _properties.settings(temporary, described, late=False):
