@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,26 +20,13 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     NotFound,
     Unavailable,
 )
-from ansible_collections.holdfast.ops.tests.support.docker import DockerEngine
+from ansible_collections.holdfast.ops.tests.support.debian import DEBIAN, needs_debian
+from ansible_collections.holdfast.ops.tests.support.docker import DockerEngine, PostgresContainer, needs_docker
 from ansible_collections.holdfast.ops.tests.support.modules import RunningModule, run_module
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
-DEBIAN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/none/bin"))
 PASSWORD = "wi:th\\all 'of' it"
-pytestmark = [
-    pytest.mark.privileged,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("dockerd") or not (DEBIAN / "initdb").exists(),
-        reason="needs root, Docker's engine and Debian's PostgreSQL (see tests/slow/packages.txt)",
-    ),
-]
-START = f"""set -e
-if ! [ -s /data/pg/PG_VERSION ]; then
-    {DEBIAN}/initdb -D /data/pg -U postgres -E UTF8 --locale=C.UTF-8 --no-sync --auth=trust > /dev/null
-    sed -i '1i local all guarded scram-sha-256' /data/pg/pg_hba.conf
-fi
-exec {DEBIAN}/postgres -D /data/pg -k /run -c listen_addresses= -c fsync=off
-"""
+pytestmark = [pytest.mark.privileged, needs_debian, needs_docker]
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +36,20 @@ def engine() -> Iterator[DockerEngine]:
 
 
 @pytest.fixture(scope="module")
-def container(engine: DockerEngine) -> Any:
-    started = engine.run(
-        ["/bin/sh", "-c", START],
-        name="database",
-        user="postgres",
-        labels={"com.docker.compose.project": "shop", "com.docker.compose.service": "db"},
-    )
+def server(engine: DockerEngine) -> PostgresContainer:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    return engine.postgresql(str(DEBIAN), name="database", labels=labels)
 
-    def ready() -> bool:
-        started.reload()
-        assert started.status == "running", started.logs().decode()
-        return started.exec_run([str(DEBIAN / "pg_isready"), "-q", "-h", "/run"]).exit_code == 0
 
-    wait_until(ready, "PostgreSQL in the container", 60)
-    return started
+@pytest.fixture
+def container(server: PostgresContainer) -> Any:
+    """The Docker SDK's object."""
+    server.wait_ready()  # a test may have stopped it
+    return server.container
 
 
 def sql(container: Any, statement: str, database: str = "postgres") -> str:
-    """Ask the server from inside, by Docker's own means."""
-    done = container.exec_run(
-        [str(DEBIAN / "psql"), "-XAtq", "-h", "/run", "-U", "postgres", "-d", database, "-c", statement]
-    )
-    assert done.exit_code == 0, done.output
-    return str(done.output.decode().strip())
+    return PostgresContainer(container, str(DEBIAN)).sql(statement, database)
 
 
 def parameters(engine: DockerEngine, path: Path, **more: Any) -> dict[str, Any]:

@@ -6,15 +6,22 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import signal
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from .servers import Server, short_directory
+import pytest
+
+from .servers import Server, short_directory, wait_until
 
 IMAGE = "holdfast-test:latest"
+needs_docker = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("dockerd"),
+    reason="needs root and Docker's engine (tests/slow/prepare installs it)",
+)
 _LINKS = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
 _DIRECTORIES = {
     "usr": 0o755,
@@ -31,6 +38,15 @@ _FILES = {
     "etc/passwd": "root:x:0:0::/:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n",
     "etc/group": "root:x:0:\npostgres:x:999:\n",
 }
+
+# Started again, it finds its data. Whoever may enter the container may log in, but for `guarded`.
+_POSTGRESQL = """set -e
+if ! [ -s /data/pg/PG_VERSION ]; then
+    "$0"/initdb -D /data/pg -U postgres -E UTF8 --locale=C.UTF-8 --no-sync --auth=trust > /dev/null
+    sed -i '1i local all guarded scram-sha-256' /data/pg/pg_hba.conf
+fi
+exec "$0"/postgres -D /data/pg -k /run -c listen_addresses= -c fsync=off
+"""
 
 
 class DockerEngine:
@@ -72,17 +88,24 @@ class DockerEngine:
         except (docker.errors.DockerException, OSError):
             return False
 
-    def run(self, command: list[str], **more: Any) -> Any:
-        """Start a container that sees this machine's /usr; the Docker SDK's object."""
+    def run(self, command: list[str], usr: Path = Path("/usr"), **more: Any) -> Any:
+        """Start a container that sees this machine's /usr, or another system's; the Docker SDK's object."""
         return self._client.containers.run(
             IMAGE,
             command,
             detach=True,
             network_mode="none",
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-            volumes={"/usr": {"bind": "/usr", "mode": "ro"}},
+            volumes={str(usr): {"bind": "/usr", "mode": "ro"}},
             **more,
         )
+
+    def postgresql(self, programs: str, **more: Any) -> PostgresContainer:
+        """Start a container with a PostgreSQL server, as the account postgres, whose socket lies in /run."""
+        command = ["/bin/sh", "-c", _POSTGRESQL, programs]
+        server = PostgresContainer(self.run(command, user="postgres", **more), programs)
+        server.wait_ready()
+        return server
 
     def close(self) -> None:
         if self._client is not None:
@@ -92,6 +115,36 @@ class DockerEngine:
         if self._server is not None:
             self._server.stop()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+class PostgresContainer:
+    """A server in a container, asked from inside by Docker's own means.
+
+    Args:
+        container: of the Docker SDK.
+        programs: the directory of PostgreSQL's programs inside.
+    """
+
+    def __init__(self, container: Any, programs: str) -> None:
+        self.container = container
+        self._programs = programs
+
+    def wait_ready(self) -> None:
+        """Wait until it takes connections."""
+
+        def ready() -> bool:
+            self.container.reload()
+            assert self.container.status == "running", self.container.logs().decode()
+            return bool(self.container.exec_run([f"{self._programs}/pg_isready", "-q", "-h", "/run"]).exit_code == 0)
+
+        wait_until(ready, "PostgreSQL in the container", 60)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement, or several in one transaction; unaligned rows."""
+        where = ["-h", "/run", "-U", "postgres", "-d", database]
+        done = self.container.exec_run([f"{self._programs}/psql", "-XAtq", *where, "-c", statement])
+        assert done.exit_code == 0, done.output
+        return str(done.output.decode().strip())
 
 
 def _image() -> bytes:
