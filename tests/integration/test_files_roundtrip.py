@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import struct
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -252,9 +253,13 @@ def as_nobody(action: Callable[[], None]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+_TOP = (Path("/"), Path(tempfile.gettempdir()))
+
+
 def open_to_all(path: Path) -> None:
     """Let everybody walk and read."""
-    for each in (path, *path.parents[:2], *path.rglob("*")):
+    ours = [each for each in path.parents if each.stat().st_uid == os.geteuid() and each not in _TOP]
+    for each in (path, *ours, *path.rglob("*")):
         if not each.is_symlink():
             each.chmod(each.stat().st_mode | (0o055 if each.is_dir() else 0o044))
 

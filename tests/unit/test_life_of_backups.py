@@ -215,5 +215,5 @@ def _needed(repository: MemoryRepository, backup: Backup) -> list[StoredPart]:
     return parts
 
 
-LifeOfBackups.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+LifeOfBackups.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 TestLifeOfBackups = LifeOfBackups.TestCase
