@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,35 +19,10 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import NotFou
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
 from ansible_collections.holdfast.ops.tests.support.component import NAME, Component, login
 from ansible_collections.holdfast.ops.tests.support.dataset import describe
+from ansible_collections.holdfast.ops.tests.support.debian import DebianPostgres, needs_debian
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 
-DEBIAN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/none/bin"))
-pytestmark = pytest.mark.skipif(
-    not (DEBIAN / "initdb").exists(),
-    reason="Debian's package postgresql is not installed (see tests/slow/packages.txt)",
-)
-
-
-class DebianPostgres(EmbeddedPostgres):
-    """A cluster of our own, of the packaged version, with TLS and room for a tablespace."""
-
-    def __init__(self) -> None:
-        super().__init__(16)
-        self.version = int(DEBIAN.parent.name)
-        self._installation = DEBIAN.parent
-
-    def initialise(self) -> None:
-        super().initialise()
-        key, certificate = self.data / "server.key", self.data / "server.crt"
-        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-        new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-        subprocess.run([*new, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-        for path in (key, certificate):
-            if self.user:
-                shutil.chown(path, self.user)
-        key.chmod(0o600)
-        with (self.data / "postgresql.conf").open("a") as configuration:
-            configuration.write("ssl = on\nshared_preload_libraries = 'pg_stat_statements'\n")
+pytestmark = needs_debian
 
 
 @pytest.fixture(scope="module")
@@ -199,16 +172,14 @@ def test_over_tls_with_a_password(debian: DebianPostgres, shop: str, component: 
     before = describe(debian, shop)
     component.backup(debian, shop)
     tls: dict[str, Any] = {
-        "login_host": "127.0.0.1",
+        "login_host": "localhost",
         "login_port": debian.port,
         "login_user": "postgres",
         "login_password": debian.password,
         "ssl_mode": "verify-full",
-        "ca_cert": str(debian.home / "ca.crt"),
+        "ca_cert": str(debian.authority.certificate),
         "bin_dir": str(debian.bin_dir),
     }
-    shutil.copy(debian.data / "server.crt", debian.home / "ca.crt")
-    os.chmod(debian.home / "ca.crt", 0o644)
     debian.psql("TRUNCATE words", db=shop)
     with pytest.raises(TlsFailed):
         component.restore(None, confirm=shop, **{**tls, "ca_cert": "/etc/ssl/certs/ca-certificates.crt"})
