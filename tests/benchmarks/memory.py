@@ -43,7 +43,7 @@ class _Memory:
 
     def contestant(self, name: str, size: int, stores: Sequence[str], level: int, encrypted: bool) -> Contestant:
         # High levels take a second a megabyte; noise fills their tables and all buffers soonest.
-        options = {"size": min(size, 100 * MB), "noise": True} if level > SLOW else {"size": size}
+        options = {"size": min(size, 60 * MB), "noise": True} if level > SLOW else {"size": size}
 
         def run() -> Sample:
             made: dict[str, Callable[[], dict[str, Any]]] = {
@@ -85,7 +85,7 @@ def _contest(stand: Stand) -> Contest:
         contestants,
         [Aim(f"peak ≤ {LIMIT} MB: {one.name}", one.name, LIMIT, of="peak") for one in contestants],
         notes=[
-            f"Streams of {short // MB} MB, above level {SLOW} of 100 MB of noise; one run each.",
+            f"Streams of {short // MB} MB, above level {SLOW} of 60 MB of noise; one run each.",
             "The null sink is a repository of the bench: it takes parts, counts them and keeps nothing.",
         ],
     )

@@ -113,15 +113,17 @@ def main() -> None:
 
 
 def _warm(task: Mapping[str, Any]) -> None:
-    """Load what the verb would load."""
+    """Import what the verb would import."""
     import psycopg
     import zstandard
 
     del psycopg, zstandard
     if any(spec["type"] == "s3" for spec in task["repositories"]):
         import boto3
+        import botocore.client
+        import botocore.httpsession
 
-        boto3.client("s3", region_name="us-east-1", aws_access_key_id="-", aws_secret_access_key="-")
+        del boto3, botocore
 
 
 if __name__ == "__main__":
