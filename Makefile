@@ -9,6 +9,7 @@ PYTHON ?= python3
 STORE ?= local
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -79,7 +80,7 @@ sanity: ## ansible-test sanity on ansible-core 2.17, 2.19 and 2.21
 	tests/sanity/run
 
 bench: venv ## speed and memory against the usual tools (tests/benchmarks)
-	$(RUN) tests/benchmarks/run
+	$(RUN) tests/benchmarks/run $(BENCH_ARGS)
 
 docs: dev-venv ## the reference of every module and role, from their own documentation, into .build/docs
 	$(RUN) scripts/build-docs

