@@ -11,8 +11,9 @@ user as `error_code`, so playbooks can tell a wrong password from a store that i
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 TOOL_OUTPUT_LIMIT = 4000
@@ -55,6 +56,8 @@ class HoldfastError(Exception):
         text = self.message
         if self.tool_output:
             text += f" The tool said: {self.tool_output}"
+            if self.hint and not text.endswith((".", "!", "?")):
+                text += "."
         if self.hint:
             text += f" {self.hint}"
         return text
@@ -219,6 +222,17 @@ class InternalError(HoldfastError):
     """A defect of holdfast itself."""
 
     code = "internal_error"
+
+
+@contextlib.contextmanager
+def failures_ignored() -> Iterator[None]:
+    """Go on after a failure that nothing depends on; an interruption still ends the run."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except HoldfastError:
+        pass
 
 
 def shorten(text: str, limit: int = TOOL_OUTPUT_LIMIT, head: int = TOOL_OUTPUT_HEAD) -> str:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..._errors import HoldfastError
+from ..._errors import HoldfastError, Interrupted
 from ._server import Server
 from ._sql import Session, identifier, literal
 
@@ -148,10 +148,11 @@ def sweep_databases(server: Server, session: Session) -> Iterator[str]:
             try:
                 drop_temporary(server, session, name)
                 yield f"Dropped {name}, left by a restore that was killed."
+            except Interrupted:
+                raise  # the lock goes with the session
             except HoldfastError as error:  # it is in nobody's way
                 yield f"The database {name}, left by a restore that was killed, could not be dropped: {error}"
-            finally:
-                session.rows(f"SELECT pg_advisory_unlock({lock_key(name)}) AS given_back")
+            session.rows(f"SELECT pg_advisory_unlock({lock_key(name)}) AS given_back")
 
 
 def _held_elsewhere(session: Session, name: str) -> bool:

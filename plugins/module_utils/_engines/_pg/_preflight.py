@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..._errors import DiskFull, HoldfastError, NotFound, Unsupported, VersionMismatch
+from ..._errors import DiskFull, HoldfastError, Interrupted, NotFound, Unsupported, VersionMismatch
 from ._server import Server
 from ._sql import Session, identifier, literal
 
@@ -119,18 +119,20 @@ def check_locale(session: Session, described: Mapping[str, Any], lenient: bool) 
 
 def _try_collation(session: Session, provider: str, name: str) -> str | None:
     """Why a collation cannot be made, or None; another reason than the locale proves nothing and counts as None."""
+    problem = None
     session.execute("BEGIN")
     try:
         session.execute(
             f"CREATE COLLATION pg_temp.{identifier('holdfast probe')} (provider = {provider}, locale = {literal(name)})"
         )
+    except Interrupted:
+        raise  # the session ends, and with it the transaction
     except HoldfastError as error:
         said = error.tool_output or ""
         about = r"could not create locale|could not open collator|not supported in this build|has unknown language"
-        return said if re.search(about, said) else None
-    finally:
-        session.execute("ROLLBACK")
-    return None
+        problem = said if re.search(about, said) else None
+    session.execute("ROLLBACK")
+    return problem
 
 
 def check_room(server: Server, session: Session, described: Sequence[Mapping[str, Any]]) -> list[str]:

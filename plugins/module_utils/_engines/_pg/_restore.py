@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..._errors import HoldfastError, NotProved, Unavailable
+from ..._errors import HoldfastError, Interrupted, NotProved, Unavailable
 from ..._manifest import utc_now
 from .._interface import Proof, RestoreRun
 from . import _properties
@@ -306,6 +306,12 @@ class Restoring:
                 # What is a template cannot be dropped, and this one is one no more.
                 self.keeper.execute(f"ALTER DATABASE {identifier(replaced)} IS_TEMPLATE false")
                 drop_database(self.keeper, replaced)
+            except Interrupted as error:
+                error.left_behind = (
+                    "the restored databases are in place; the replaced ones are still there or being dropped: "
+                    + ", ".join(list(previous.values())[list(previous).index(name) :])
+                )
+                raise
             except HoldfastError as error:
                 left[name] = replaced
                 self.run.warn(f"The replaced database {replaced} could not be dropped: {error}")
@@ -314,7 +320,18 @@ class Restoring:
     # -- undoing ------------------------------------------------------------------------------------------------
 
     def undo(self) -> str | None:
-        """Remove whatever was made; what could not be removed, as a sentence."""
+        """Remove whatever was made; what could not be removed, as a sentence.
+
+        Raises:
+            Interrupted: after all was removed nevertheless.
+        """
+        try:
+            return self._undo()
+        except Interrupted as error:  # the only one of this run, so that the second try goes through
+            error.left_behind = self._undo()
+            raise
+
+    def _undo(self) -> str | None:
         if not (self._made or self._roles or self._tablespaces or self._altered):
             return None
         try:
@@ -323,6 +340,8 @@ class Restoring:
                 if self._took_place(session):
                     return f"the restored databases are in place: {', '.join(t.name for t in self._made.values())}"
                 left += self._undo_globals(session) if not left else []
+        except Interrupted:
+            raise
         except HoldfastError as error:
             left = [f"temporary databases ({', '.join(self._made)}): {error.message} The next restore drops them"]
         if self._altered:
@@ -372,6 +391,8 @@ class Restoring:
         for what, step in steps:
             try:
                 step()
+            except Interrupted:
+                raise
             except HoldfastError as error:
                 left.append(f"{what} ({error.message})")
         return left

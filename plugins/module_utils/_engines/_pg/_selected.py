@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..._errors import HoldfastError, NotProved, ToolFailed, Unsupported
+from ..._errors import HoldfastError, NotProved, ToolFailed, Unsupported, failures_ignored
 from ..._process import Process, hand_over
 from .._interface import Proof, RestoreRun
 from . import _toc
@@ -168,7 +168,7 @@ def _list_file(server: Server, run: RestoreRun, listing: str) -> Iterator[str]:
         try:
             yield path
         finally:
-            with contextlib.suppress(HoldfastError):
+            with failures_ignored():
                 server.run(["rm", "-f", path], check=False)
         return
     owner = server.run_as

@@ -25,7 +25,8 @@ from typing import Any
 
 from ..._containers import OPTIONS as CONTAINER_OPTIONS
 from ..._containers import Container
-from ..._errors import HoldfastError, InvalidOption, MissingDependency, NotFound, VersionMismatch
+from ..._errors import HoldfastError, InvalidOption, MissingDependency, NotFound, VersionMismatch, failures_ignored
+from ..._libpq import default_ssl_mode
 from ..._process import Account, Process, account, run
 from ._faults import describe_tool
 from ._sql import PsqlSession, PsycopgSession, Session, literal
@@ -171,7 +172,7 @@ class Server:
             "port": options["login_port"],
             "user": options["login_user"],
             "dbname": database,
-            "sslmode": options["ssl_mode"],
+            "sslmode": options["ssl_mode"] or default_ssl_mode(options["login_host"], options["ca_cert"]),
             "sslrootcert": options["ca_cert"],
             "sslcert": options["ssl_cert"],
             "sslkey": options["ssl_key"],
@@ -426,16 +427,26 @@ class Server:
         return describe_tool(error)
 
     def close(self) -> None:
-        """Give everything back. Never raises."""
-        if self.container:
-            with contextlib.suppress(HoldfastError):
-                if self._claimed:
-                    # An exec'd tool outlives whoever started it; its session is the handle that ends it.
-                    self._end_sessions(f"application_name = {literal(self.application_name)}")
-            with contextlib.suppress(HoldfastError):
-                if self._password_path_inside:
-                    self.container.run(["rm", "-f", self._password_path_inside], check=False)
-            self.container.close()
+        """Give everything back. Raises nothing but an interruption, once all is done."""
+        with contextlib.ExitStack() as stack:  # runs the last one first, and all of them whatever happens
+            stack.callback(self._forget)
+            if self.container:
+                stack.callback(self.container.close)
+                stack.callback(self._remove_password_inside, self.container)
+                stack.callback(self._end_claimed)
+
+    def _end_claimed(self) -> None:
+        """An exec'd tool outlives whoever started it; its session is the handle that ends it."""
+        with failures_ignored():
+            if self._claimed:
+                self._end_sessions(f"application_name = {literal(self.application_name)}")
+
+    def _remove_password_inside(self, container: Container) -> None:
+        with failures_ignored():
+            if self._password_path_inside:
+                container.run(["rm", "-f", self._password_path_inside], check=False)
+
+    def _forget(self) -> None:
         if self._password_file is not None:
             os.close(self._password_file)
             self._password_file = None

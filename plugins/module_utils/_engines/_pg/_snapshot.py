@@ -11,13 +11,12 @@ reads later. The transaction stays open until pg_dump has ended, and the fingerp
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from ..._errors import HoldfastError, Locked, PermissionDenied, Unsupported
+from ..._errors import HoldfastError, Locked, PermissionDenied, Unsupported, failures_ignored
 from . import _catalog, _fingerprint
 from ._catalog import Relation
 from ._faults import SqlFailed
@@ -143,7 +142,7 @@ class Snapshot:
     def _blocked(self, batch: Sequence[Relation], error: Locked) -> Locked:
         """Say who holds the table."""
         said = ""
-        with contextlib.suppress(HoldfastError), self._server.connect(self.database) as session:
+        with failures_ignored(), self._server.connect(self.database) as session:
             query = _HOLDERS.format(oids=", ".join(str(relation.oid) for relation in batch))
             for row in session.rows(query, self._server.statement_timeout):
                 how = "holds" if row["granted"] else "waits for"

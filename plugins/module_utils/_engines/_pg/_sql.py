@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..._errors import HoldfastError, MissingDependency, TimedOut, Unavailable
+from ..._errors import HoldfastError, MissingDependency, TimedOut, Unavailable, failures_ignored
 from ..._process import Process, wait_readable
 from ._faults import connection_error, statement_error
 
@@ -107,7 +107,7 @@ class Session(abc.ABC):
         try:
             yield
         except BaseException:
-            with contextlib.suppress(HoldfastError):  # the session may be gone, and the transaction with it
+            with failures_ignored():  # the session may be gone, and the transaction with it
                 self.execute("ROLLBACK")
             raise
         self.execute("COMMIT")

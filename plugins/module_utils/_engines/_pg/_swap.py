@@ -17,7 +17,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..._errors import HoldfastError, Locked, Unsupported
+from ..._errors import HoldfastError, Interrupted, Locked, Unsupported
 from ._server import Server
 from ._sql import Session, identifier, literals
 
@@ -161,6 +161,8 @@ def _ending_sessions(server: Server, maintenance: str, oids: Sequence[str]) -> I
         thread.start()
         try:
             yield
+        except Interrupted:
+            raise
         except HoldfastError as error:
             if failures:  # without it the sessions could not end: that is the cause
                 raise failures[0].at("swap") from error

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..._errors import Corrupted, DiskFull, HoldfastError, NotFound, ToolFailed, VersionMismatch
+from ..._errors import Corrupted, DiskFull, HoldfastError, Interrupted, NotFound, ToolFailed, VersionMismatch
 from ..._manifest import parse_time, utc_now
 from ..._process import Account
 from .._interface import Proof, RestoreRun
@@ -151,6 +151,8 @@ def _in_cluster(
             if "extensions" in error.message:
                 error.hint = f"Install their packages for {programs.bin_dir}."
             raise
+        except Interrupted:
+            raise  # whatever the cluster said meanwhile, that is not why
         except HoldfastError as error:
             raise one.explain(error) from None
         finally:
