@@ -52,6 +52,6 @@ options:
         type: str
         default: backup_history
       ssl_mode:
-        description: libpq's sslmode.
+        description: libpq's sslmode. Default is V(require) for a host that is not this one.
         type: str
 """

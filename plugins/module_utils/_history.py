@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ._errors import InvalidOption, redact
+from ._libpq import default_ssl_mode
 
 CONNECT_TIMEOUT = 5
 """Seconds to reach the server (each address)."""
@@ -133,7 +134,7 @@ def _connection(options: Mapping[str, Any]) -> dict[str, Any]:
         "user": options.get("user"),
         "password": options.get("password"),
         "dbname": options.get("database"),
-        "sslmode": options.get("ssl_mode"),
+        "sslmode": options.get("ssl_mode") or default_ssl_mode(options.get("host"), None),
         "connect_timeout": CONNECT_TIMEOUT,
         "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c lock_timeout={STATEMENT_TIMEOUT}s",

@@ -134,7 +134,7 @@ class TestFailuresAreToldApart:
             ({"login_password": None}, AuthenticationFailed),
             ({"login_user": "nobody here"}, AuthenticationFailed),
             ({"login_port": 1}, Unavailable),
-            ({"login_host": "host.invalid"}, Unavailable),
+            ({"login_host": "host.invalid", "ssl_mode": "prefer"}, Unavailable),
             ({"ssl_mode": "require"}, TlsFailed),
             ({"login_host": None, "service": "not there"}, InvalidOption),
             ({"login_host": None, "login_unix_socket": "/nonexistent"}, Unavailable),

@@ -78,10 +78,13 @@ def load_backup(repository: Repository, backup_id: str) -> Backup:
     return backup
 
 
-def select_backup(repository: Repository, backup_id: str = "latest", at: datetime | None = None) -> Backup:
+def select_backup(
+    repository: Repository, backup_id: str = "latest", at: datetime | None = None, component: str | None = None
+) -> Backup:
     """The backup that was asked for.
 
     Args:
+        component: whose place in the repository it is, for the message when there is none.
         backup_id: an id, or `latest`, which passes over what a restore has saved before it replaced it.
         at: the newest backup whose data is of this moment or earlier; goes with `latest`.
 
@@ -101,9 +104,9 @@ def select_backup(repository: Repository, backup_id: str = "latest", at: datetim
             return backup
     when = f" at or before {at.isoformat()}" if at else ""
     raise NotFound(
-        f"The repository {repository.name} holds no committed backup of this component{when}.",
+        f"The repository {repository.name} holds no committed backup of {component or 'this component'}{when}.",
         stage="preflight",
-        hint="backup_info lists what exists.",
+        hint="backup_info lists what exists; look at the component's spelling and the repository's prefix too.",
     )
 
 

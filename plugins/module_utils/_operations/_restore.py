@@ -120,7 +120,7 @@ def open_backup(
     failures: dict[str, HoldfastError] = {}
     for repository in repositories:
         try:
-            found.append((select_backup(repository, settings.backup_id, settings.at), repository))
+            found.append((select_backup(repository, settings.backup_id, settings.at, settings.component), repository))
         except Interrupted:
             raise
         except HoldfastError as error:
