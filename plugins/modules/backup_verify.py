@@ -49,6 +49,7 @@ options:
     description:
       - The id of a backup, V(latest) (the newest in each repository), V(all), or V(unverified) (those without a
         successful verification of at least O(level), or whose last one failed).
+      - Where no repository has any backup of the component, the module fails.
     type: str
     default: latest
   level:

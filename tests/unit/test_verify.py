@@ -303,10 +303,11 @@ def test_looking_at_nothing_is_no_success_and_a_missing_copy_is_a_failure(place:
         go(place, empty, which=backup.id)
     with pytest.raises(InvalidOption):
         go(place, full, which="lastest")
-    for which in ("latest", "all"):
+    for which in ("latest", "all", "unverified"):
         with pytest.raises(NotFound, match="any backup"):
             go(place, empty, which=which)
-    nothing = go(place, empty, which="unverified")
+    assert all(each.ok for each in go(place, full, which="all").findings)
+    nothing = go(place, empty, full, which="unverified")
     assert (nothing.findings, nothing.warnings) == ([], ["empty holds no backup of this component."])
     assert any("empty holds no backup" in line for line in go(place, empty, full).warnings)
     findings = go(place, full, empty, which=backup.id).findings

@@ -110,11 +110,13 @@ class VerifyResult:
     """What became of a verification.
 
     Attributes:
+        held: how many backups the repositories listed (not when one is named by its id).
         skipped: backups that a prune deleted meanwhile, as `repository: id`.
         errors: repository → what kept us from looking, or from looking further.
     """
 
     findings: list[Finding] = field(default_factory=list)
+    held: int = 0
     errors: dict[str, HoldfastError] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -155,17 +157,16 @@ def verify(
             raise
         except HoldfastError as error:
             result.errors[repository.name] = error.at(f"verify {repository.name}")
-    if settings.which != UNVERIFIED:
-        _require_one(result, settings)
+    _require_one(result, settings)
     return result
 
 
 def _require_one(result: VerifyResult, settings: VerifySettings) -> None:
-    """Looking at nothing proves nothing. An id that no repository has was mistyped; one that some have is a missing
-    copy in the others, and a finding."""
-    if result.skipped or result.errors or any(each.problems != [_ABSENT] for each in result.findings):
+    """Where there is no backup at all, nothing is proved; that all there are were verified before is a success. An id
+    that no repository has was mistyped; one that some have is a missing copy in the others, and a finding."""
+    if result.held or result.skipped or result.errors or any(each.problems != [_ABSENT] for each in result.findings):
         return
-    named = settings.which not in (LATEST, ALL)
+    named = settings.which not in (LATEST, ALL, UNVERIFIED)
     raise NotFound(
         f"No repository holds {f'the backup {settings.which}' if named else 'any backup of this component'}.",
         stage="preflight",
@@ -227,6 +228,7 @@ class _InRepository:
         if which not in (LATEST, ALL, UNVERIFIED):
             return [which]
         ids = sorted((each.text for each in backup_ids(self._repository)), reverse=True)
+        self._result.held += len(ids)
         if not ids:
             self._result.warnings.append(f"{self._repository.name} holds no backup of this component.")
         if which == LATEST:
