@@ -236,3 +236,50 @@ def test_verification_reads_everything(component: TreeComponent) -> None:
     )
     proof = component.verify_restore()
     assert proof.proved and proof.level == "digest" and proof.checked == 11
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["empty target", "new target"])
+def test_what_others_wrote_meanwhile_is_not_undone(
+    component: TreeComponent, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    inner = component.tree / "closed"
+    write(inner / "file", b"x")
+    inner.chmod(0o500)  # what is in it can only be removed when its mode is changed first
+    component.backup()
+    inner.chmod(0o700)
+    target = component.path / "above" / "restored"
+    if there:
+        target.mkdir(parents=True)
+
+    def prove(*_arguments: object) -> None:
+        write(target / "theirs", b"theirs")
+        write(target / "g" / "theirs", b"theirs")
+        os.rename(write(target / "new", b"theirs"), target / "a")  # under a name that is in the backup
+        raise Corrupted("The proof failed.")
+
+    monkeypatch.setattr(_restore.TreeRestore, "_prove", prove)
+    with pytest.raises(Corrupted) as caught:
+        component.restore(target)
+    left = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert left == {"theirs": b"theirs", "g/theirs": b"theirs", "a": b"theirs"}
+    assert sorted(os.listdir(target)) == ["a", "g", "theirs"]
+    assert str(caught.value.left_behind).endswith("could not remove: a, g, theirs")
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_directories_that_were_made_go_while_they_are_empty(
+    component: TreeComponent, monkeypatch: pytest.MonkeyPatch, beside: bool
+) -> None:
+    target = component.path / "above" / "between" / "restored"
+
+    def prove(*_arguments: object) -> None:
+        if beside:
+            write(component.path / "above" / "theirs", b"theirs")
+        raise Corrupted("The proof failed.")
+
+    monkeypatch.setattr(_restore.TreeRestore, "_prove", prove)
+    with pytest.raises(Corrupted) as caught:
+        component.restore(target)
+    assert caught.value.result()["left_behind"] == "nothing"
+    assert not target.parent.exists()
+    assert (component.path / "above").exists() == beside

@@ -155,22 +155,25 @@ class TreeRestore:
     # The restore.
 
     def execute(self) -> Proof:
-        """Write everything and prove it; a target that was empty is empty again after a failure."""
+        """Write everything and prove it; a target that was empty has nothing of it after a failure."""
         made = self._make_target()
         fresh = self._fresh = made is not None or not os.listdir(self._directory)
         self._run.progress.stage("restore", self._size or None)
+        left: str | None = None
+        if not fresh:
+            left = f"some files of {self.path} are restored already, each of them whole; the others are as they were"
         try:
             with target_errors(self.path), contextlib.closing(Target(self._directory)) as target:
-                self._write(target)
-                self._run.progress.stage("proof")
-                return self._prove(target)
-        except BaseException as error:
-            if fresh:
-                self._undo(made)
-            elif isinstance(error, HoldfastError):
-                error.left_behind = error.left_behind or (
-                    f"some files of {self.path} are restored already, each of them whole; the others are as they were"
-                )
+                try:
+                    self._write(target)
+                    self._run.progress.stage("proof")
+                    return self._prove(target)
+                except BaseException:
+                    if fresh:
+                        left = self._undo(target, made)
+                    raise
+        except HoldfastError as error:
+            error.left_behind = error.left_behind or left
             raise
 
     def _make_target(self) -> str | None:
@@ -183,19 +186,37 @@ class TreeRestore:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
         return topmost
 
-    def _undo(self, made: str | None) -> None:
-        """Remove what was written into a place that had been empty."""
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
-            return
-        with os.scandir(self._directory) as entries:
-            found = list(entries)
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+    def _undo(self, target: Target, made: str | None) -> str | None:
+        """Remove what this run wrote into a place that had been empty, and nothing that others wrote there meanwhile.
+
+        Returns:
+            What is left there, as a sentence; None when nothing is.
+        """
+        inodes = set(target.made)
+        positions = array("Q")
+        for position, entry in self.entries():
+            if target.holds(entry.path, inodes):
+                positions.append(position)
+                if entry.type == DIRECTORY:
+                    target.make_writable(entry.path)
+        for position in reversed(positions):  # what is in a directory goes before it
+            with contextlib.suppress(OSError):  # somebody has put something into it: told below
+                target.remove(self._tree.at(position))
+        left = sorted(os.listdir(target.fd))
+        if not left:
+            self._remove_directories(made)
+            return None
+        names = ", ".join(printable(name) for name in left[:LISTED])
+        more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
+        return f"in {self._directory}, what this run did not write or could not remove: {names}{more}"
+
+    def _remove_directories(self, made: str | None) -> None:
+        """Remove the target's directory and those above it that this run made, while nothing else is in them."""
+        path = self._directory
+        with contextlib.suppress(OSError):  # somebody has put something beside them: they are in use
+            while made is not None and len(path) >= len(made):
+                os.rmdir(path)
+                path = os.path.dirname(path)
 
     def _write(self, target: Target) -> None:
         work = _Work()

@@ -18,7 +18,9 @@ import hashlib
 import os
 import secrets
 import stat
+from array import array
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any, Callable
 
 from ..._errors import Corrupted, DiskFull, HoldfastError, PermissionDenied, Refused
@@ -38,6 +40,7 @@ class Target:
 
     Attributes:
         unset: attributes that could not be set, and why: `owner` → `Operation not permitted`.
+        made: the inodes of all that was made here: a name may be somebody else's by the time that it is undone.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,6 +48,7 @@ class Target:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: OrderedDict[str, int] = OrderedDict()
         self.unset: dict[str, str] = {}
+        self.made = array("Q")
 
     def close(self) -> None:
         self._forget()
@@ -109,6 +113,7 @@ class Target:
         if found is not None:
             os.unlink(name, dir_fd=fd)
         os.mkdir(name, 0o700, dir_fd=fd)
+        self.made.append(os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino)
         return True
 
     def _sweep(self, path: str) -> None:
@@ -121,6 +126,7 @@ class Target:
     def put(self, entry: Entry, temporary: str) -> None:
         """Rename a finished thing into its place; an empty directory gives way."""
         fd, name = self.place(entry.path)
+        self.made.append(os.stat(temporary, dir_fd=fd, follow_symlinks=False).st_ino)
         try:
             os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
         except IsADirectoryError:
@@ -165,9 +171,9 @@ class Target:
             source, name = self.place(first)
             os.link(name, temporary, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
             self.put(entry, temporary)
+        finally:
             with contextlib.suppress(FileNotFoundError):  # rename leaves it when both are the same file already
                 os.unlink(temporary, dir_fd=fd)
-        finally:
             os.close(fd)
 
     def finish(self, entry: Entry) -> None:
@@ -204,6 +210,30 @@ class Target:
             if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL):
                 raise
             self.unset.setdefault(what, str(error.strerror))
+
+    # Undoing.
+
+    def holds(self, path: str, inodes: Collection[int]) -> bool:
+        """Whether one of these is at a path."""
+        try:
+            found = self.status(path)
+        except OSError:  # somebody has closed the way to it: not ours any more
+            return False
+        return found is not None and found.st_ino in inodes
+
+    def make_writable(self, path: str) -> None:
+        """Give a directory that was made here a mode that lets its owner remove what is in it."""
+        fd, name = self.place(path)
+        directory = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            os.chmod(f"/proc/self/fd/{directory}", 0o700)
+        finally:
+            os.close(directory)
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry; a directory only when it is empty."""
+        fd, name = self.place(entry.path)
+        (os.rmdir if entry.type == DIRECTORY else os.unlink)(name, dir_fd=fd)
 
     # Comparing.
 
