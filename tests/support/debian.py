@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -48,19 +47,8 @@ class Authority:
 
     @staticmethod
     def _issue(certificate: Path, key: Path, name: str, *more: str) -> None:
-        new = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ]
-        where = ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
+        new = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        where = ["-days", "2", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
         subprocess.run([*new, *where, *more], check=True, capture_output=True)
         key.chmod(0o600)
 
@@ -75,8 +63,8 @@ class DebianPostgres(EmbeddedPostgres):
         authority: signed the server's certificate, and is trusted with those of clients.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None, access: str = "") -> None:
-        super().__init__(16, {"ssl": "on", "shared_preload_libraries": "pg_stat_statements", **(settings or {})})
+    def __init__(self, access: str = "") -> None:
+        super().__init__(16, {"ssl": "on", "shared_preload_libraries": "pg_stat_statements"})
         self.version = int(DEBIAN.parent.name)
         self._installation = DEBIAN.parent
         self._access = access
