@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import pwd
 import select
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Callable
 
-from ._errors import InvalidOption, MissingDependency, ToolFailed, redact
+from ._errors import InvalidOption, MissingDependency, Refused, ToolFailed, redact
 
 STDERR_TAIL = 16 * 1024
 """Bytes of a tool's stderr that are kept of its end."""
@@ -70,18 +71,56 @@ def account(name: str | None) -> Account | None:
 
 
 def hand_over(path: str, owner: Account) -> None:
-    """Give a file, or a directory with the files in it, to an account.
+    """Give a file that we have made, or a directory with the files in it, to an account.
 
-    Never through a symbolic link: who owns the directory that it lies in could have put one in its place meanwhile.
+    Who owns the directory that it lies in could have put something else in its place meanwhile.
+
+    Raises:
+        Refused: it is not what we have made.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_owned(path, os.geteuid())
     try:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # ours still, so that nobody changes what is in it
             for name in os.listdir(descriptor):
                 os.chown(name, owner.uid, owner.gid, dir_fd=descriptor, follow_symlinks=False)
         os.fchown(descriptor, owner.uid, owner.gid)
     finally:
         os.close(descriptor)
+
+
+def open_owned(path: str, uid: int | None, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
+    """Open what must be a directory or a regular file of the user `uid`, in a place where that user may write.
+
+    Never through a symbolic link, nor a file that has a second name: what it led to could be anybody's.
+
+    Args:
+        uid: None where nobody but us may write; some network file systems show other owners than there are.
+
+    Raises:
+        Refused: it is something else.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):  # a link, a file, or a pipe or socket in its place
+            raise _not_expected(path) from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if (uid is not None and found.st_uid != uid) or not (regular or stat.S_ISDIR(found.st_mode)):
+            raise _not_expected(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _not_expected(path: str) -> Refused:
+    return Refused(
+        f"{path} is not what holdfast or its tool has put there: a link, or somebody else's.",
+        hint="Find out who replaced it: only the user that the tools run as (run_as) can write there.",
+    )
 
 
 def find_program(name: str, directories: Iterable[str] = (), *, package: str | None = None) -> str:

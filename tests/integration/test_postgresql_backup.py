@@ -360,8 +360,8 @@ class TestDirectoryFormat:
         most: list[int] = []
         real = _directory.finished_files
 
-        def watched(directory: str, process: Any) -> Any:
-            most.append(sum(file.size for file in _directory.listing(directory)))
+        def watched(directory: _directory.Directory, process: Any) -> Any:
+            most.append(sum(file.size for file in directory.listing()))
             return real(directory, process)
 
         class Seen(_directory.Watermark):

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import shlex
+import socket
 import tarfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +28,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._selecti
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._server import conninfo
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._sql import identifier, literal
 from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Artefact, StoredPart
+from ansible_collections.holdfast.ops.plugins.module_utils._process import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,16 +116,44 @@ class TestDirectory:
         contents = {"1.dat": b"", "2.dat": b"x" * 511, "3.dat": b"y" * 512, "toc.dat": b"z" * 3_000_001}
         for name, data in contents.items():
             (tmp_path / name).write_bytes(data)
-        files = sorted(_directory.listing(str(tmp_path)), key=lambda file: file.path)
-        packed = b"".join(_directory.tar_source(files).chunks())
+        with contextlib.closing(_directory.Directory(str(tmp_path), None)) as directory:
+            files = sorted(directory.listing(), key=lambda file: file.name)
+            packed = b"".join(_directory.tar_source(directory, files).chunks())
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             read = {member.name: archive.extractfile(member) for member in archive}
             assert {name: file.read() for name, file in read.items() if file} == contents
 
     def test_a_file_that_shrinks_is_no_backup(self, tmp_path: Path) -> None:
         (tmp_path / "1.dat").write_bytes(b"x" * 10)
-        with pytest.raises(_errors.InternalError, match="shrank"):
-            list(_directory.tar_source([_directory.Finished(str(tmp_path / "1.dat"), 11)]).chunks())
+        directory = _directory.Directory(str(tmp_path), None)
+        with contextlib.closing(directory), pytest.raises(_errors.InternalError, match="shrank"):
+            list(_directory.tar_source(directory, [_directory.Finished("1.dat", 11)]).chunks())
+
+    @pytest.mark.parametrize("kind", ["link", "second name", "pipe", "directory", "socket"])
+    def test_what_is_no_file_of_pg_dump_is_not_read(self, tmp_path: Path, kind: str) -> None:
+        (tmp_path / "secret").write_bytes(b"x")
+        place = tmp_path / "1.dat"
+        with contextlib.ExitStack() as stack:
+            if kind == "link":
+                place.symlink_to(tmp_path / "secret")
+            elif kind == "second name":
+                os.link(tmp_path / "secret", place)
+            elif kind == "pipe":
+                os.mkfifo(place)
+            elif kind == "directory":
+                place.mkdir()
+            else:
+                stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(place))
+            directory = stack.enter_context(contextlib.closing(_directory.Directory(str(tmp_path), None)))
+            with pytest.raises(_errors.Refused):
+                directory.open("1.dat")
+
+    def test_a_directory_of_somebody_else_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tmp_path)
+        with pytest.raises(_errors.Refused):
+            _directory.Directory(str(tmp_path), Account("other", os.geteuid() + 1, 0, "/"))
+        with pytest.raises(_errors.Refused):
+            _directory.Directory(str(tmp_path / "link"), None)
 
     @given(st.lists(st.integers(0, 3 * _directory.PACK), max_size=30), st.booleans())
     def test_packs(self, sizes: list[int], everything: bool) -> None:

@@ -28,7 +28,7 @@ from .._interface import BackupPlan, BackupRun, Place
 from . import _catalog, _fingerprint
 from ._by_hand import by_hand_lines, custom_by_hand, directory_by_hand
 from ._catalog import DETAILS_SCHEMA
-from ._directory import Uploads, tar_source
+from ._directory import Directory, Uploads, tar_source
 from ._dump import Dump, DumpOptions, globals_source
 from ._selection import OPTIONS as SELECTION_OPTIONS
 from ._selection import Selection
@@ -339,22 +339,23 @@ class BackupJob:
     def _directory(self, run: BackupRun, dump: Dump, scratch: str) -> list[Artefact]:
         """Send finished files while others are written."""
         found: list[Artefact] = []
-        uploads = Uploads(dump.process, scratch, self._limit, self._dump_options.stall, dump.check)
-        try:
+        with contextlib.ExitStack() as stack:
+            directory = Directory(scratch, self._server.run_as)
+            stack.callback(directory.close)
+            uploads = Uploads(dump.process, directory, self._limit, self._dump_options.stall, dump.check)
+            stack.callback(uploads.close)
             for number, batch in enumerate(uploads.batches()):
                 found.append(
                     run.store(
                         Stream(
                             f"{safe_name(dump.database)}.dir-{number:05d}.tar",
                             "directory",
-                            tar_source(batch),
+                            tar_source(directory, batch),
                             restore="tar -x",
                             attributes={"database": dump.database, "format": "directory", "files": len(batch)},
                         )
                     )
                 )
-        finally:
-            uploads.close()
         if uploads.watermark.exceeded:
             run.warn(
                 f"A table of {dump.database!r} is larger than scratch_limit ({format_size(self._limit)}): pg_dump was "

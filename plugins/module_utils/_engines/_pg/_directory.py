@@ -8,6 +8,9 @@ PRIVATE to the collection; may change without notice.
 pg_dump opens each of its files once, so one that none of its processes has open is finished. Finished files travel
 in plain tar streams (a large one alone, small ones together). There is no back-pressure in pg_dump: at the
 watermark all its processes are stopped, and go on when enough has been sent.
+
+The directory belongs to the account that pg_dump runs as, and we may be root: everything in it is reached from a
+descriptor of the directory, and nothing is read that this account has not written itself.
 """
 
 from __future__ import annotations
@@ -16,17 +19,18 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tarfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import BinaryIO, Callable
 
 from ..._durations import format_size
-from ..._errors import DiskFull, InternalError, TimedOut
-from ..._process import Process
+from ..._errors import DiskFull, InternalError, Refused, TimedOut
+from ..._process import Account, Process, open_owned
 from ..._stream._source import CHUNK, IteratorSource
 
 PACK = 128 * 1024 * 1024
@@ -43,16 +47,72 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class Finished:
-    """A file that pg_dump will not touch again."""
+    """A file that pg_dump will not touch again, by its name in the directory."""
 
-    path: str
+    name: str
     size: int
+
+
+class Directory:
+    """A directory that an account may write to, held open: another one in its place changes nothing.
+
+    Args:
+        owner: the account; None: ours.
+
+    Raises:
+        Refused: it is not that account's.
+    """
+
+    def __init__(self, path: str, owner: Account | None) -> None:
+        self._uid = owner.uid if owner is not None else None
+        self._descriptor = open_owned(path, self._uid, os.O_RDONLY | os.O_DIRECTORY)
+
+    @property
+    def path(self) -> str:
+        """Where the kernel says that it is."""
+        return os.readlink(f"/proc/self/fd/{self._descriptor}")
+
+    def listing(self) -> list[Finished]:
+        """Its files, with their sizes; what vanishes meanwhile is left out."""
+        found = []
+        # A descriptor of its own: two threads look, and would share the place up to which the other has read.
+        descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append(Finished(entry.name, entry.stat(follow_symlinks=False).st_size))
+        finally:
+            os.close(descriptor)
+        return found
+
+    def free(self) -> int:
+        """Bytes that are free on its disk."""
+        return shutil.disk_usage(self._descriptor).free
+
+    def open(self, name: str) -> BinaryIO:
+        """A file of it, to be read.
+
+        Raises:
+            Refused: it is no regular file of the account, or one with a second name.
+        """
+        descriptor = open_owned(name, self._uid, dir_fd=self._descriptor)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Refused(f"pg_dump has not written {name}: it is a directory.", stage="dump")
+        return open(descriptor, "rb", buffering=0)
+
+    def remove(self, name: str) -> None:
+        os.unlink(name, dir_fd=self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 class Watermark:
     """Stops a group of processes while a directory holds more than `limit` bytes."""
 
-    def __init__(self, process: Process, directory: str, limit: int) -> None:
+    def __init__(self, process: Process, directory: Directory, limit: int) -> None:
         self._process = process
         self._directory = directory
         self._limit = limit
@@ -70,7 +130,7 @@ class Watermark:
 
     def _watch(self) -> None:
         while not self._end.wait(POLL):
-            used = sum(found.size for found in listing(self._directory))
+            used = sum(found.size for found in self._directory.listing())
             if self._over.is_set():
                 if used < self._limit * RESUME:
                     self._beyond.clear()
@@ -102,16 +162,6 @@ class Watermark:
         self._go_on()
 
 
-def listing(directory: str) -> list[Finished]:
-    """The files of a directory that exists, with their sizes; what vanishes meanwhile is left out."""
-    found = []
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                found.append(Finished(entry.path, entry.stat(follow_symlinks=False).st_size))
-    return found
-
-
 def open_files(group: int) -> set[str]:
     """The paths that the processes of a group have open."""
     found: set[str] = set()
@@ -138,15 +188,16 @@ def _members(group: int) -> Iterator[int]:
             continue
 
 
-def finished_files(directory: str, process: Process) -> tuple[list[Finished], bool]:
+def finished_files(directory: Directory, process: Process) -> tuple[list[Finished], bool]:
     """The files that will not change any more, and whether pg_dump has ended (then all of them).
 
     The order matters: what is listed and not open *afterwards* was closed before or in between.
     """
     ended = process.popen.poll() is not None
-    files = listing(directory)
+    files = directory.listing()
     busy = set() if ended else open_files(process.popen.pid)
-    return sorted((f for f in files if f.path not in busy), key=lambda file: file.path), ended
+    path = directory.path
+    return sorted((f for f in files if os.path.join(path, f.name) not in busy), key=lambda file: file.name), ended
 
 
 def packs(files: Sequence[Finished], everything: bool) -> list[list[Finished]]:
@@ -166,22 +217,22 @@ def packs(files: Sequence[Finished], everything: bool) -> list[list[Finished]]:
     return found
 
 
-def tar_source(files: Sequence[Finished]) -> IteratorSource:
-    """A tar stream of finished files, by their base names."""
-    return IteratorSource(_tar(files))
+def tar_source(directory: Directory, files: Sequence[Finished]) -> IteratorSource:
+    """A tar stream of finished files."""
+    return IteratorSource(_tar(directory, files))
 
 
-def _tar(files: Sequence[Finished]) -> Iterator[bytes]:
+def _tar(directory: Directory, files: Sequence[Finished]) -> Iterator[bytes]:
     for file in files:
-        header = tarfile.TarInfo(os.path.basename(file.path))
+        header = tarfile.TarInfo(file.name)
         header.size, header.mode, header.mtime = file.size, 0o600, int(time.time())
         yield header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         left = file.size
-        with open(file.path, "rb", buffering=0) as stream:
+        with directory.open(file.name) as stream:
             while left:
                 chunk = stream.read(min(CHUNK, left))
                 if not chunk:
-                    raise InternalError(f"{file.path} shrank while it was read.", stage="dump")
+                    raise InternalError(f"{file.name} shrank while it was read.", stage="dump")
                 left -= len(chunk)
                 yield chunk
         if file.size % _BLOCK:
@@ -199,7 +250,7 @@ class Uploads:
     """
 
     def __init__(
-        self, process: Process, directory: str, limit: int, stall: float | None, check: Callable[[], None]
+        self, process: Process, directory: Directory, limit: int, stall: float | None, check: Callable[[], None]
     ) -> None:
         self._process = process
         self._check = check
@@ -226,7 +277,7 @@ class Uploads:
             for batch in batches:
                 yield batch
                 for file in batch:
-                    os.unlink(file.path)
+                    self._directory.remove(file.name)
             if ended:
                 return
             if not batches:
@@ -234,8 +285,8 @@ class Uploads:
 
     def _wait(self, stopped: bool) -> None:
         """Nothing can be sent yet."""
-        files = listing(self._directory)
-        free = shutil.disk_usage(self._directory).free
+        files = self._directory.listing()
+        free = self._directory.free()
         if free < RESERVE:
             largest = max((file.size for file in files), default=0)
             raise DiskFull(

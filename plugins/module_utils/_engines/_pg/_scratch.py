@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..._errors import DiskFull, HoldfastError, InvalidOption, MissingDependency, TimedOut, ToolFailed, Unavailable
-from ..._process import Account, Process, account, run
+from ..._process import Account, Process, account, hand_over, open_owned, run
 from ._leftovers import mark
 from ._sql import Session
 
@@ -172,15 +172,14 @@ class Cluster:
             run([self.programs.path("initdb"), *arguments], run_as=self._run_as, stage="scratch cluster")
         except ToolFailed as error:
             raise self.explain(error) from None
-        with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="ascii") as stream:
-            stream.write("local all all trust\n")
         settings = {
             **_CONFIGURATION,
             "unix_socket_directories": self.sockets,
             "shared_preload_libraries": ",".join(self._preload),
         }
-        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as stream:
-            stream.writelines(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
+        self._write("pg_hba.conf", "local all all trust\n", os.O_WRONLY)
+        lines = "".join(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
+        self._write("postgresql.conf", lines, os.O_WRONLY | os.O_APPEND)
         self._process = Process(
             [self.programs.path("postgres"), "-D", self.data],
             run_as=self._run_as,
@@ -188,6 +187,23 @@ class Cluster:
             dies_with_us=True,
         )
         self._await(connect)
+
+    def _write(self, name: str, text: str, flags: int) -> None:
+        """Write what initdb has made; in a directory of the server's user, so through no link that it could put there.
+
+        Args:
+            flags: of `os.open`; without O_APPEND, the text replaces what is in it.
+        """
+        uid = self._run_as.uid if self._run_as else None
+        directory = open_owned(self.data, uid, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            descriptor = open_owned(name, uid, flags, dir_fd=directory)
+        finally:
+            os.close(directory)
+        with open(descriptor, "wb") as stream:
+            if not flags & os.O_APPEND:
+                stream.truncate(0)
+            stream.write(text.encode("utf-8"))
 
     def _await(self, connect: Callable[[], Session]) -> None:
         if self._process is None:
@@ -253,7 +269,7 @@ def _socket_directory(directory: str, run_as: Account | None) -> str:
     else:
         path = tempfile.mkdtemp(prefix="holdfast-", dir="/tmp")
     if run_as is not None:
-        os.chown(path, run_as.uid, run_as.gid)
+        hand_over(path, run_as)
     return path
 
 

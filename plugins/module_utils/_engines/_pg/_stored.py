@@ -21,7 +21,7 @@ from typing import Any
 
 from ..._errors import Corrupted
 from ..._manifest import Artefact
-from ..._process import Account, Process, hand_over
+from ..._process import Account, Process, hand_over, open_owned
 from ..._stream._source import CHUNK
 from .._interface import RestoreRun
 from . import _toc
@@ -128,17 +128,22 @@ class Stored:
                 self.run.reader.to_file(parts[0], path)
             else:
                 os.mkdir(path, 0o700)
-                for part in parts:
-                    self.unpack(part, path)
+                # Ours until it is whole; the account could have put another in its place.
+                directory = open_owned(path, os.geteuid() if owner else None, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    for part in parts:
+                        self.unpack(part, directory)
+                finally:
+                    os.close(directory)
             if owner is not None:
                 hand_over(path, owner)
             yield path
 
-    def unpack(self, part: Artefact, directory: str | None, keep: Container[str] | None = None) -> list[str]:
+    def unpack(self, part: Artefact, directory: int | None, keep: Container[str] | None = None) -> list[str]:
         """Read a tar stream of files of pg_dump's directory format to its end; the names in it.
 
         Args:
-            directory: where the files go; None only reads.
+            directory: a descriptor of where the files go; None only reads.
             keep: those that go there; None: all.
 
         Raises:
@@ -155,10 +160,9 @@ class Stored:
                         if content is None:
                             raise AssertionError("content is None")
                         names.append(member.name)
-                        if directory and (keep is None or member.name in keep):
-                            target = os.open(
-                                os.path.join(directory, member.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
-                            )
+                        if directory is not None and (keep is None or member.name in keep):
+                            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                            target = os.open(member.name, flags, 0o600, dir_fd=directory)
                             with open(target, "wb") as out:
                                 shutil.copyfileobj(content, out, CHUNK)
                         else:

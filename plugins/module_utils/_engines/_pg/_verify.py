@@ -17,7 +17,7 @@ from typing import Any
 
 from ..._errors import Corrupted, DiskFull, HoldfastError, Interrupted, NotFound, ToolFailed, VersionMismatch
 from ..._manifest import parse_time, utc_now
-from ..._process import Account
+from ..._process import Account, hand_over, open_owned
 from .._interface import Proof, RestoreRun
 from . import _toc
 from ._leftovers import sweep_databases, sweep_directories
@@ -78,10 +78,14 @@ def _read_directory(server: Server, stored: Stored, program: str, name: str) -> 
     owner = server.run_as
     with stored.run.scratch(owner.name if owner else None) as scratch:
         members: set[str] = set()
-        for part in stored.dumps(name):
-            members.update(stored.unpack(part, scratch, keep=("toc.dat",)))
+        directory = open_owned(scratch, owner.uid if owner else None, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for part in stored.dumps(name):
+                members.update(stored.unpack(part, directory, keep=("toc.dat",)))
+        finally:
+            os.close(directory)
         if owner is not None and "toc.dat" in members:
-            os.chown(os.path.join(scratch, "toc.dat"), owner.uid, owner.gid)
+            hand_over(os.path.join(scratch, "toc.dat"), owner)
         try:
             _code, out, _said = server.run([program, "--list", "--verbose", scratch], stage="archive")
         except ToolFailed as error:
