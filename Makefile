@@ -86,7 +86,7 @@ docs: dev-venv ## the reference of every module and role, from their own documen
 	$(RUN) scripts/build-docs
 
 slow: venv ## what needs packages, Docker and root: only for throwaway machines
-	$(RUN) python -m pytest -q --durations=10 --timeout=900 tests/slow $(PYTEST_ARGS)
+	$(RUN) python -m pytest -q -n $(WORKERS) --dist loadfile --durations=10 --timeout=900 tests/slow $(PYTEST_ARGS)
 
 build: dev-venv ## the archive that `ansible-galaxy collection install` takes, into .build
 	scripts/copy-collection .build/collection
