@@ -23,7 +23,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._manifest import (
     new_id,
     rfc3339,
 )
-from ansible_collections.holdfast.ops.plugins.module_utils._operations._blobs import Reference
+from ansible_collections.holdfast.ops.plugins.module_utils._operations._blob_registry import Reference
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import (
     Buffer,
     PartSum,

@@ -22,11 +22,11 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from .._errors import Corrupted, DiskFull, HoldfastError, InternalError, Interrupted, SourceChanged, Unavailable
+from .._errors import Corrupted, HoldfastError, InternalError, Interrupted, SourceChanged, Unavailable
 from .._locks import private_directory
 from .._manifest import (
     BLOBS,
@@ -43,52 +43,15 @@ from .._stream._fanout import FanOut, Leg
 from .._stream._read import ArtefactReader
 from .._stream._source import IteratorSource, Source
 from .._stream._write import ArtefactWriter, Stream
+from ._blob_registry import BlobRegistry, Flags, Reference
 
 REFERENCES = "references"
 """The kind of the artefact that lists the blobs of a backup: JSON lines, sorted by name."""
 
 KEY_BYTES = 32
 
-
-@dataclass(frozen=True)
-class Reference:
-    """One blob as it lies in a repository: its objects, how they are encoded, and the bytes of its content."""
-
-    name: str
-    size: int
-    objects: tuple[StoredPart, ...]
-    compression: str
-    encryption: str
-
-    def to_line(self) -> bytes:
-        """One line of JSON, the same for equal references."""
-        document = {
-            "name": self.name,
-            "size": self.size,
-            "compression": self.compression,
-            "encryption": self.encryption,
-            "objects": [{"key": part.key, "size": part.size, "sha256": part.sha256} for part in self.objects],
-        }
-        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Reference:
-        """The inverse of `to_line`.
-
-        Raises:
-            ValueError, KeyError, TypeError: it is none.
-        """
-        document = json.loads(line)
-        objects = tuple(StoredPart(**part) for part in document.pop("objects"))
-        return cls(objects=objects, **document)
-
-    def artefact(self) -> Artefact:
-        """As something that an `ArtefactReader` reads."""
-        sha256 = self.objects[0].sha256 if len(self.objects) == 1 else ""  # of several, each carries its own
-        size = sum(part.size for part in self.objects)
-        return Artefact(
-            f"blob {self.name[:16]}…", "blob", self.size, size, sha256, self.objects, self.compression, self.encryption
-        )
+SEEN, WHOLE, MARKED = 1, 2, 4
+"""What a listing shows of a blob: an object of it, all of them with their sizes, a mark on one of them."""
 
 
 def read_references(reader: ArtefactReader, backup: Backup) -> Iterator[Reference]:
@@ -137,66 +100,6 @@ class ReferenceTable:
         return Reference.from_line(line).artefact()
 
 
-class _Registry:
-    """What this host knows of the blobs that it has stored: a journal of references, several per name possible."""
-
-    def __init__(self, directory: str) -> None:
-        self._path = os.path.join(directory, "blobs.jsonl")
-        self._known: dict[str, list[bytes]] = {}
-        self._journal: int | None = None
-        self._lines = 0
-        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as stream:
-            for line in stream:
-                self._remember(line)
-
-    def _remember(self, line: bytes) -> None:
-        # `to_line` begins with the name; a line that a crash has cut ends without a newline
-        if line.startswith(b'{"name":"') and line.endswith(b"]}\n"):
-            self._known.setdefault(line[9 : line.index(b'"', 9)].decode(), []).append(line)
-            self._lines += 1
-
-    def find(self, name: str) -> Iterator[Reference]:
-        """The known encodings of a blob, newest first."""
-        for line in reversed(self._known.get(name, ())):
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged line is as good as none
-                yield Reference.from_line(line)
-
-    def add(self, reference: Reference) -> None:
-        """Note a blob before its store has confirmed it: it counts only once a listing shows it, whole."""
-        line = reference.to_line()
-        if self._journal is None:
-            private_directory(os.path.dirname(self._path))
-            self._journal = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            size = os.fstat(self._journal).st_size
-            if size and os.pread(self._journal, 1, size - 1) != b"\n":
-                line = b"\n" + line  # end the line that a crash has cut
-        if os.write(self._journal, line) != len(line):  # a disk that is full takes a part of it
-            raise DiskFull(f"There is no more room for {self._path}.", hint="Make room, or prune.")
-        self._remember(line.lstrip())
-
-    def close(self) -> None:
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
-
-    def compact(self, present: Iterable[str]) -> None:
-        """Forget what no repository has any more, when that is most of the journal."""
-        keys = set(present)
-        kept = [
-            line
-            for lines in self._known.values()
-            for line in lines
-            if any(part.key in keys for part in _objects_of(line))
-        ]
-        if len(kept) * 2 >= self._lines:
-            return
-        self.close()
-        temporary = f"{self._path}.new"
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.writelines(kept)
-        os.replace(temporary, self._path)
-
-
 class BlobStore:
     """The blobs of one backup run; implements `Blobs` for the engine.
 
@@ -221,10 +124,9 @@ class BlobStore:
         self._compression = compression
         self._encryption = encryption
         self._naming: tuple[bytes, bytes] | None = None
-        self._opened: _Registry | None = None
-        self._listed: dict[str, dict[str, int]] = {}
-        self._used: dict[str, dict[str, Reference]] = {leg.repository.name: {} for leg in fanout.legs}
-        self._present: dict[str, dict[str, Reference]] = {leg.repository.name: {} for leg in fanout.legs}
+        self._opened: BlobRegistry | None = None
+        self._listed: dict[str, Flags] = {}
+        self._used = {leg.repository.name: Flags() for leg in fanout.legs}
         self._references: dict[str, Artefact] = {}
         self.bytes_sent = 0
         """Stored bytes of the blobs that this run has sent (once, however many repositories took them)."""
@@ -265,19 +167,19 @@ class BlobStore:
                 sha256 if raw else None,
             )
             reference = Reference(name, size, stored.objects, compression.method, self._encryption.method)
-            self._registry.add(reference)
+            position = self._registry.add(reference)
             self.bytes_sent += stored.size
             for leg in lacking:
-                self._used[leg.repository.name][name] = reference
+                self._used[leg.repository.name].add(position, 1)
         self.use(name)
 
     def use(self, name: str) -> None:
         """This backup refers to it."""
         for leg in self._fanout.healthy():
-            reference = self._find(leg, name)
-            if reference is None:
+            position = self._find(leg, name)
+            if position is None:
                 raise InternalError(f"The blob {name} is used and was not stored in {leg.repository.name}.")
-            self._used[leg.repository.name][name] = reference
+            self._used[leg.repository.name].add(position, 1)
 
     # What the operation does.
 
@@ -285,23 +187,24 @@ class BlobStore:
         """Store the list of references, once for all repositories whose lists are equal."""
         groups: dict[bytes, list[str]] = {}
         for leg in self._fanout.healthy():
-            used = self._used[leg.repository.name]
-            if used:
-                digest = hashlib.sha256()
-                for line in _lines(used):
-                    digest.update(line)
-                groups.setdefault(digest.digest(), []).append(leg.repository.name)
+            pattern = self._used[leg.repository.name].pattern()
+            if pattern:
+                groups.setdefault(pattern, []).append(leg.repository.name)
         for names in groups.values():
-            source = IteratorSource(_lines(self._used[names[0]]))
+            source = IteratorSource(self._registry.lines(self._used[names[0]]))
             stream = Stream("references.jsonl", REFERENCES, source, clear=True)
             artefact = self._writer.store(stream, data_prefix(self._id), names)
             self._references.update(dict.fromkeys(names, artefact))
         if self._opened is not None:
             if len(self._listed) == len(self._fanout.healthy()) == len(self._fanout.legs):
-                present = [key for listed in self._listed.values() for key in listed]
-                used_keys = (p.key for used in self._used.values() for r in used.values() for p in r.objects)
-                self._opened.compact([*present, *used_keys])
+                self._opened.compact(self._somewhere)
             self._opened.close()
+
+    def _somewhere(self, position: int) -> bool:
+        """Whether a repository has any of it, or was sent it."""
+        return any(used[position] for used in self._used.values()) or any(
+            listed[position] & (SEEN | MARKED) == SEEN for listed in self._listed.values()
+        )
 
     def confirm(self, leg: Leg) -> None:
         """Look again before the commit: everything that is referred to is there, whole and not marked for deletion.
@@ -313,36 +216,41 @@ class BlobStore:
         artefact = self._references.get(leg.repository.name)
         if artefact is None:
             return
-        listed, marked = _list_blobs(leg)
-        for item in leg.repository.list(data_prefix(self._id)):
-            listed[item.key] = item.size
-        used = self._used[leg.repository.name].values()
-        for part in (*artefact.objects, *(part for reference in used for part in reference.objects)):
-            if listed.get(part.key) != part.size:
-                raise Corrupted(
-                    f"{leg.repository.name} lists {listed.get(part.key, 'no')} bytes of {part.key}; {part.size} "
-                    "are needed.",
-                    stage="commit",
-                )
-            if part.key in marked:
+        sizes = {item.key: item.size for item in leg.repository.list(data_prefix(self._id))}
+        for part in artefact.objects:
+            if sizes.get(part.key) != part.size:
+                raise _incomplete(leg, part, sizes.get(part.key))
+        listed = self._look(leg)
+        for position in self._used[leg.repository.name].positions():
+            if not listed[position] & WHOLE:
+                raise self._what_is_missing(leg, position)
+            if listed[position] & MARKED:
+                key = self._registry.reference(position).objects[0].key
                 raise Unavailable(
-                    f"{part.key} in {leg.repository.name} was marked for deletion by a prune while this ran.",
+                    f"{key} in {leg.repository.name} was marked for deletion by a prune while this ran.",
                     stage="commit",
                     hint="Run the backup again: it will store that content anew.",
                 )
+
+    def _what_is_missing(self, leg: Leg, position: int) -> Corrupted:
+        reference = self._registry.reference(position)
+        sizes = {item.key: item.size for item in leg.repository.list(reference.objects[0].key)}
+        wrong = [part for part in reference.objects if sizes.get(part.key) != part.size]
+        part = (wrong or reference.objects)[0]
+        return _incomplete(leg, part, sizes.get(part.key) if wrong else None)
 
     def complete(self, leg: Leg, manifest: Backup) -> Backup:
         """The manifest for one repository, with its own references."""
         artefact = self._references.get(leg.repository.name)
         if artefact is None:
             return manifest
-        used = self._used[leg.repository.name].values()
-        size = sum(part.size for reference in used for part in reference.objects)
-        references: Mapping[str, Any] = {
-            "count": len(used),
-            "size": size,
-            "source_size": sum(reference.size for reference in used),
-        }
+        count = size = source_size = 0
+        for position in self._used[leg.repository.name].positions():
+            reference = self._registry.reference(position)
+            count += 1
+            size += sum(part.size for part in reference.objects)
+            source_size += reference.size
+        references: Mapping[str, Any] = {"count": count, "size": size, "source_size": source_size}
         return replace(manifest, artefacts=(*manifest.artefacts, artefact), references=references)
 
     def stored_keys(self, leg: Leg) -> list[str]:
@@ -355,39 +263,62 @@ class BlobStore:
     # How it knows.
 
     @property
-    def _registry(self) -> _Registry:
+    def _registry(self) -> BlobRegistry:
         if self._opened is None:
-            self._opened = _Registry(self._dir)
+            self._opened = BlobRegistry(self._dir)
         return self._opened
 
-    def _find(self, leg: Leg, name: str) -> Reference | None:
-        """The reference to a blob that this repository has, or that this run is sending there."""
-        repository = leg.repository.name
-        known = self._used[repository].get(name)
-        if known is not None:
-            return known
-        present = self._present[repository]
-        if name not in present:
-            for reference in self._registry.find(name):
-                listed = self._listing(leg)
-                if all(listed.get(part.key) == part.size for part in reference.objects):
-                    present[name] = reference
-                    break
-        return present.get(name)
+    def _find(self, leg: Leg, name: str) -> int | None:
+        """The position of a blob that this repository has, or that this run is sending there."""
+        known = list(self._registry.find(name))
+        used = self._used[leg.repository.name]
+        for position in known:
+            if used[position]:
+                return position
+        for position in known:
+            if self._listing(leg)[position] & (WHOLE | MARKED) == WHOLE:
+                return position
+        return None
 
-    def _listing(self, leg: Leg) -> Mapping[str, int]:
-        """Keys and sizes of the repository's blobs that no mark announces the deletion of."""
+    def _listing(self, leg: Leg) -> Flags:
+        """What the repository had when it was first asked for; nothing when that failed."""
         name = leg.repository.name
         if name not in self._listed:
             try:
-                listed, marked = _list_blobs(leg)
-                self._listed[name] = {key: size for key, size in listed.items() if key not in marked}
+                self._listed[name] = self._look(leg)
             except Interrupted:
                 raise
             except HoldfastError as error:
                 leg.fail(error)
-                self._listed[name] = {}
+                self._listed[name] = Flags()
         return self._listed[name]
+
+    def _look(self, leg: Leg) -> Flags:
+        """Look at all blobs of a repository, and at the marks of those that will be deleted.
+
+        The marks come second: one that is set after this look is older than the grace period when its blob goes.
+        """
+        flags = Flags()
+        found: dict[int, set[str]] = {}  # of blobs with several objects: keys that have their size
+        for item in leg.repository.list(BLOBS):
+            for position, reference in self._with_object(item.key):
+                flags.add(position, SEEN)
+                if any(part.key == item.key and part.size == item.size for part in reference.objects):
+                    keys = found.setdefault(position, set()) if len(reference.objects) > 1 else set()
+                    keys.add(item.key)
+                    if len(keys) == len(reference.objects):
+                        flags.add(position, WHOLE)
+        for item in leg.repository.list(PRUNE_MARKS):
+            for position, _reference in self._with_object(blob_of_mark(item.key)):
+                flags.add(position, MARKED)
+        return flags
+
+    def _with_object(self, key: str) -> Iterator[tuple[int, Reference]]:
+        """The known blobs that an object is part of."""
+        for position in self._registry.find(key.rpartition("/")[2].partition(".")[0]):
+            reference = self._registry.reference(position)
+            if any(part.key == key for part in reference.objects):
+                yield position, reference
 
     def _host_key(self) -> bytes:
         """The key of names: made once, never leaves this host."""
@@ -432,22 +363,6 @@ class _Checked:
         self._source.abort()
 
 
-def _objects_of(line: bytes) -> tuple[StoredPart, ...]:
-    """The objects of a line of the registry; a damaged line is as good as none."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return Reference.from_line(line).objects
-    return ()
-
-
-def _lines(used: Mapping[str, Reference]) -> Iterator[bytes]:
-    for name in sorted(used):
-        yield used[name].to_line()
-
-
-def _list_blobs(leg: Leg) -> tuple[dict[str, int], set[str]]:
-    """Keys and sizes of all blobs of a repository, and the keys that are marked for deletion.
-
-    The marks come second: one that is set after this look is older than the grace period when its blob goes.
-    """
-    listed = {item.key: item.size for item in leg.repository.list(BLOBS)}
-    return listed, {blob_of_mark(item.key) for item in leg.repository.list(PRUNE_MARKS)}
+def _incomplete(leg: Leg, part: StoredPart, found: int | None) -> Corrupted:
+    size = "no" if found is None else found
+    return Corrupted(f"{leg.repository.name} lists {size} bytes of {part.key}; {part.size} are needed.", stage="commit")

@@ -60,7 +60,8 @@ from .._stream._read import RANGE, READ_MEMORY, ArtefactReader, fetch
 from .._stream._source import IteratorSource
 from .._stream._write import ArtefactWriter, Stream
 from ._backup import sha256sums
-from ._blobs import REFERENCES, Reference, read_references
+from ._blob_registry import Reference
+from ._blobs import REFERENCES, read_references
 from ._catalogue import backup_ids, load_backup
 
 LATEST, MISSING = "latest", "missing"
