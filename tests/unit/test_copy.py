@@ -66,6 +66,8 @@ def sound(repository: MemoryRepository, state: Path) -> int:
     """How many backups there are; all of them pass `checksum`."""
     repository.delete([key for key in repository.objects if key.startswith(VERIFIED)])  # look at all of them
     settings = VerifySettings("shop", Place("shop", str(state), str(state)), which="unverified")
+    if not any(repository.list("manifests/")):
+        return 0
     result = verify([repository], settings, lambda name: pytest.fail("no engine is needed"), Progress())
     assert not result.errors and all(each.ok for each in result.findings), [each.problems for each in result.findings]
     return len(result.findings)
