@@ -44,8 +44,8 @@ options:
   ssl_mode:
     description:
       - How the connection is protected, as C(sslmode) of libpq.
-      - Unless said here, V(verify-full) where O(ca_cert) is given, otherwise V(require) for a host that is not this one; libpq
-        decides for sockets, for this host and where O(service) is given.
+      - Unless said here, V(verify-full) where O(ca_cert) is given, otherwise V(require) for a host that is not this
+        one; libpq decides for sockets, for this host and where O(service) is given.
       - V(prefer) falls back to a connection in the clear and V(require) trusts anybody. Over a network use
         V(verify-full) together with O(ca_cert), which alone knows whom it talks to.
     type: str
