@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,9 @@ BOTH = [{}, {"format": "directory", "jobs": 2}]
 
 
 @pytest.fixture
-def component(tmp_path: Path) -> Component:
-    return Component(tmp_path)
+def component(tmp_path: Path) -> Iterator[Component]:
+    with contextlib.closing(Component(tmp_path)) as one:
+        yield one
 
 
 @pytest.fixture

@@ -307,10 +307,10 @@ def test_a_standby_is_dumped_and_its_unlogged_tables_are_known_to_be_empty(tmp_p
             target.rename(standby.data)
             standby.start()
             assert standby.value("SELECT pg_is_in_recovery()")
-            component = Component(tmp_path)
-            backup = component.backup(standby, "postgres", fingerprint=level)
-            assert any("unlogged" in warning for warning in backup.warnings)
-            proof = component.verify_restore(standby)
+            with contextlib.closing(Component(tmp_path)) as component:
+                backup = component.backup(standby, "postgres", fingerprint=level)
+                assert any("unlogged" in warning for warning in backup.warnings)
+                proof = component.verify_restore(standby)
             assert proof.proved, proof
         finally:
             standby.close()
