@@ -28,7 +28,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._selecti
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._server import conninfo
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._sql import identifier, literal
 from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Artefact, StoredPart
-from ansible_collections.holdfast.ops.plugins.module_utils._process import Account
+from ansible_collections.holdfast.ops.plugins.module_utils._process import Account, Process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +173,30 @@ class TestDirectory:
         with path.open("wb"):
             assert str(path) in _directory.open_files(os.getpgrp())
         assert str(path) not in _directory.open_files(os.getpgrp())
+
+    def test_the_last_bytes_of_a_finished_file_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """pg_dump may write on and close between the look at the directory and the look at what is open."""
+        path = tmp_path / "1.dat"
+        path.write_bytes(b"first half")
+
+        def meanwhile(group: int) -> set[str]:
+            path.write_bytes(b"first half and second half")
+            return set()
+
+        monkeypatch.setattr(_directory, "open_files", meanwhile)
+        running = Process(["sleep", "60"])
+        with contextlib.closing(_directory.Directory(str(tmp_path), None)) as directory:
+            found, ended = _directory.finished_files(directory, running)
+        running.terminate()
+        assert not ended
+        assert found == [_directory.Finished("1.dat", len(b"first half and second half"))]
+
+    def test_a_file_that_is_longer_than_was_seen_is_never_cut(self, tmp_path: Path) -> None:
+        (tmp_path / "1.dat").write_bytes(b"more than that")
+        with contextlib.closing(_directory.Directory(str(tmp_path), None)) as directory:
+            source = _directory.tar_source(directory, [_directory.Finished("1.dat", 4)])
+            with pytest.raises(_errors.InternalError, match="grew after"):
+                list(source.chunks())
 
 
 class TestComparison:

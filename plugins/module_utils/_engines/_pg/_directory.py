@@ -191,13 +191,15 @@ def _members(group: int) -> Iterator[int]:
 def finished_files(directory: Directory, process: Process) -> tuple[list[Finished], bool]:
     """The files that will not change any more, and whether pg_dump has ended (then all of them).
 
-    The order matters: what is listed and not open *afterwards* was closed before or in between.
+    The order matters: what is listed and not open *afterwards* was closed before or in between. So only a size that is
+    looked up after that is the final one: in between the last bytes may have been written.
     """
     ended = process.popen.poll() is not None
-    files = directory.listing()
+    there = {file.name for file in directory.listing()}
     busy = set() if ended else open_files(process.popen.pid)
     path = directory.path
-    return sorted((f for f in files if os.path.join(path, f.name) not in busy), key=lambda file: file.name), ended
+    closed = {name for name in there if os.path.join(path, name) not in busy}
+    return sorted((f for f in directory.listing() if f.name in closed), key=lambda file: file.name), ended
 
 
 def packs(files: Sequence[Finished], everything: bool) -> list[list[Finished]]:
@@ -235,6 +237,8 @@ def _tar(directory: Directory, files: Sequence[Finished]) -> Iterator[bytes]:
                     raise InternalError(f"{file.name} shrank while it was read.", stage="dump")
                 left -= len(chunk)
                 yield chunk
+            if stream.read(1):  # never seen, and worth a byte: the rest of the table would be missing in the backup
+                raise InternalError(f"{file.name} grew after pg_dump had closed it.", stage="dump")
         if file.size % _BLOCK:
             yield bytes(_BLOCK - file.size % _BLOCK)
     yield bytes(2 * _BLOCK)
