@@ -107,6 +107,25 @@ def test_an_upload_that_is_short_or_given_up_leaves_nothing(store: LocalReposito
     assert [path for path in (tmp_path / "repo").rglob("*") if path.is_file()] == []
 
 
+def test_a_signal_right_after_the_file_was_made_leaves_nothing(
+    store: LocalRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def interrupted(path: str, flags: int, *more: int, **how: int) -> int:
+        descriptor = real(path, flags, *more, **how)
+        if flags & os.O_EXCL:
+            os.close(descriptor)
+            raise KeyboardInterrupt
+        return descriptor
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put(store, "x", b"1")
+    monkeypatch.undo()
+    assert [path for path in (tmp_path / "repo").rglob("*") if path.is_file()] == []
+
+
 def test_what_a_killed_process_left_is_swept_by_age(store: LocalRepository, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"

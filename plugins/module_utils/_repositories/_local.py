@@ -86,15 +86,23 @@ class LocalRepository(Repository):
         return ProbeReport(dict.fromkeys(rights, True), "sha256", free, size_bytes=usage.total)
 
     def put(self, key: str, data: Buffer, sha256: bytes) -> None:
-        upload = _LocalUpload(self, key)
+        with _Translated(self.name, "write"):
+            temporary = self._temporary(key)
         try:
-            upload.write_part(1, data, sha256)
-            upload.complete([PartSum(1, len(data), sha256)])
+            upload = _LocalUpload(self, key, temporary)
+            try:
+                upload.write_part(1, data, sha256)
+                upload.complete([PartSum(1, len(data), sha256)])
+            finally:
+                upload.abort()
         finally:
-            upload.abort()
+            # By name: a signal can come between the making of the file and our hearing of it.
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
     def begin(self, key: str) -> Upload:
-        return _LocalUpload(self, key)
+        with _Translated(self.name, "write"):
+            return _LocalUpload(self, key, self._temporary(key))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         # A prefix need not end at a directory: walk the last whole directory of it and filter.
@@ -182,12 +190,12 @@ class LocalRepository(Repository):
 class _LocalUpload(Upload):
     """Parts are written at their offset into a file aside, which is linked to its name when it is whole."""
 
-    def __init__(self, repository: LocalRepository, key: str) -> None:
+    def __init__(self, repository: LocalRepository, key: str, temporary: str) -> None:
         self._repository = repository
         self._key = key
+        self._temporary = temporary
         with _Translated(repository.name, "write"):
-            self._temporary = repository._temporary(key)
-            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self._fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write_part(self, number: int, data: Buffer, sha256: bytes) -> None:
         view = memoryview(data)
