@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .._engines._interface import BackupPlan, Blobs, Engine, Place
-from .._errors import Corrupted, Degraded, HoldfastError, Interrupted, Unavailable
+from .._errors import AlreadyExists, Corrupted, Degraded, HoldfastError, Interrupted, Unavailable
 from .._locks import host_lock, private_directory
 from .._manifest import (
     RUNNING,
@@ -322,10 +322,13 @@ class _Run:
                 report = leg.repository.probe(("write", "list"), expected)
                 self._warnings += report.warnings
                 self._room[leg.repository.name] = (report.free_bytes, report.size_bytes)
+                self._announced.append(leg)  # before: an interrupted put may have succeeded
                 leg.repository.put(RUNNING + self.id, note, hashlib.sha256(note).digest())
-                self._announced.append(leg)
             except Interrupted:
                 raise
+            except AlreadyExists as error:
+                self._announced.remove(leg)
+                leg.fail(error.at("preflight"))
             except HoldfastError as error:
                 leg.fail(error.at("preflight"))
         self._fanout.drain()

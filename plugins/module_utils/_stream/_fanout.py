@@ -111,7 +111,7 @@ class Leg:
 
     def submit(self, target: _ObjectOnLeg, part: Part, whole: bool) -> None:
         """Queue a part; `whole` when it is all there is of the object."""
-        with self._fanout.changed:
+        with self._fanout.lock:
             if self.outstanding == 0:
                 self.last_progress = time.monotonic()
             self.outstanding += 1
@@ -127,7 +127,7 @@ class Leg:
             target.closed = True
             ready = target.pending == 0 and not target.broken
         if ready and self.failure is None:
-            with self._fanout.changed:
+            with self._fanout.lock:
                 self.outstanding += 1
             self._queue.put(lambda: self._finish(target))
 
@@ -137,7 +137,7 @@ class Leg:
             target.broken = target.discarded = True
             idle = target.pending == 0
         if idle and self.failure is None:
-            with self._fanout.changed:
+            with self._fanout.lock:
                 self.outstanding += 1
             self._queue.put(lambda: self._give_up(target))
 
@@ -203,7 +203,7 @@ class Leg:
     def _done(self, error: BaseException | None, part: Part | None, size: int, finished: _ObjectOnLeg | None) -> None:
         if error is not None:
             self.fail(error)
-        with self._fanout.changed:
+        with self._fanout.lock:
             self.outstanding -= 1
             self.last_progress = time.monotonic()
             self.bytes += size
@@ -215,7 +215,7 @@ class Leg:
 
     def fail(self, error: BaseException) -> None:
         """Drop this repository; the first reason stands."""
-        with self._fanout.changed:
+        with self._fanout.lock:
             if self.failure is None:
                 if not isinstance(error, HoldfastError):
                     error = InternalError(f"{type(error).__name__}: {error}")
@@ -272,7 +272,10 @@ class FanOut:
         for repository in repositories:  # a part's number tells a repository where the part begins
             repository.part_size = self.part_size
         self.max_parts = min(repository.max_parts for repository in repositories)
-        self.changed = threading.Condition()
+        # Entered directly, not through the condition, whose `__enter__` is Python: a signal that is raised there, after
+        # the lock was taken and before the block began, would leave it taken, and every thread waiting for it.
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.stopping = threading.Event()
         self.legs = [Leg(repository, self) for repository in repositories]
         self._least = MIN_BUFFERS if self.part_size <= LARGE_PART else MIN_BUFFERS - 1
@@ -281,7 +284,7 @@ class FanOut:
 
     def acquire(self) -> bytearray:
         """A free buffer of `part_size`; waits for one, dropping repositories that stall meanwhile."""
-        with self.changed:
+        with self.lock:
             while True:
                 self._raise_if_all_failed()
                 if self._free:
@@ -293,12 +296,12 @@ class FanOut:
                 self._drop_stalled()
 
     def give_back(self, buffer: bytearray) -> None:
-        with self.changed:
+        with self.lock:
             self._free.append(buffer)
             self.changed.notify_all()
 
     def release(self, part: Part) -> None:
-        """One repository is done with a part (called with `changed` held)."""
+        """One repository is done with a part (called with `lock` held)."""
         part.holders -= 1
         if part.holders == 0:
             self._free.append(part.buffer)
@@ -313,7 +316,7 @@ class FanOut:
         Raises:
             HoldfastError: every repository was dropped.
         """
-        with self.changed:
+        with self.lock:
             while any(leg.outstanding for leg in self.legs if leg.failure is None):
                 self.changed.wait(TICK)
                 self._drop_stalled()
