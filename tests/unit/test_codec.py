@@ -79,7 +79,9 @@ class TestDecompress:
         assert decoded(stored, step) == b"".join(contents)
 
     @pytest.mark.parametrize("checksum", [True, False])
-    @pytest.mark.parametrize("content", [b"text of some length, " * 20, bytes(3000), os.urandom(500)])
+    @pytest.mark.parametrize(
+        "content", [b"text of some length, " * 20, bytes(3000), os.urandom(500)], ids=["text", "zeros", "noise"]
+    )
     def test_a_frame_cut_anywhere_is_an_error(self, content: bytes, checksum: bool) -> None:
         whole = zstandard.ZstdCompressor(write_checksum=checksum).compress(content)
         for cut in range(1, len(whole)):
