@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from .._spec import Spec
 from ._model import Component, Declaration, Repository
 from ._report import InvalidDeclaration, Report, suggestion
 from ._schedules import NEVER, longest_interval
-from ._spec import NAME_PATTERN, check, what
+from ._spec import NAME_PATTERN, check_by_kind, what
 
 COMPONENTS, REPOSITORIES = "holdfast_components", "holdfast_repositories"
 
@@ -169,34 +169,10 @@ def _parse_repository(name: str, values: Any, stores: Mapping[str, Spec], report
         return None
     before = report.count
     common = {"type": {"type": "str", "required": True}}
-    options = _check_by_kind(values, "type", stores, common, report)
+    options = check_by_kind(values, "type", stores, common, report)
     if report.count > before:
         return None
     return Repository(name, options.pop("type"), options)
-
-
-def _check_by_kind(
-    values: Mapping[Any, Any], key: str, specs: Mapping[str, Spec], common: Mapping[str, Any], report: Report
-) -> dict[str, Any]:
-    """Check a mapping whose further keys depend on what kind of engine or repository its key `key` names."""
-    kind = values.get(key)
-    notes = dict.fromkeys(_PER_RUN if key == "engine" else (), "; it is said for one run and not declared")
-    of_kinds: dict[str, list[str]] = {}
-    for name, spec in specs.items():
-        for option, details in spec.options.items():
-            for spelling in (option, *details.get("aliases", ())):
-                of_kinds.setdefault(spelling, []).append(name)
-    if isinstance(kind, str) and kind in specs:
-        spec = specs[kind]
-        constraints = {each.name: getattr(spec, each.name) for each in fields(Spec) if each.name != "options"}
-        for option, kinds in of_kinds.items():
-            if kind not in kinds:
-                notes[option] = f" for {key} {kind}; it belongs to {', '.join(sorted(kinds))}"
-        return check(values, Spec({**spec.options, **common}, **constraints), report, notes)
-    if isinstance(kind, str):
-        report.key(key).add(f"there is no such {key}{suggestion(kind, specs, 'there are')}")
-    # Its options cannot be judged; only keys that belong to no kind at all are certainly wrong.
-    return check(values, Spec({**{option: {"type": "raw"} for option in of_kinds}, **common}), report, notes)
 
 
 def _parse_components(
@@ -239,7 +215,8 @@ def _parse_component(
 ) -> Component | None:
     before = report.count
     specs = {name: engine.declared for name, engine in engines.items()}
-    given = _check_by_kind(values, "engine", specs, _COMPONENT, report)
+    notes = dict.fromkeys(_PER_RUN, "; it is said for one run and not declared")
+    given = check_by_kind(values, "engine", specs, _COMPONENT, report, notes)
     names = given.get("repositories", [])
     for number, name in enumerate(names):
         place = report.key("repositories").index(number)

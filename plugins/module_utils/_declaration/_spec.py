@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Callable
 
 from .._durations import parse_duration, parse_period, parse_size
@@ -65,6 +66,41 @@ def check(
         ):
             report.key(name).add("is required")
     return given
+
+
+def check_by_kind(
+    values: Mapping[Any, Any],
+    key: str,
+    specs: Mapping[str, Spec],
+    common: Mapping[str, Mapping[str, Any]],
+    report: Report,
+    notes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Check a mapping whose further keys depend on what kind of thing its key `key` names.
+
+    Args:
+        key: `engine`, `type`, `kind`: the key that names one of `specs`.
+        specs: the options of every kind.
+        common: the keys that all have, `key` among them.
+        notes: say more about keys that are unknown, as for `check`.
+    """
+    kind = values.get(key)
+    notes = dict(notes or {})
+    of_kinds: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        for option, details in spec.options.items():
+            for spelling in (option, *details.get("aliases", ())):
+                of_kinds.setdefault(spelling, []).append(name)
+    if isinstance(kind, str) and kind in specs:
+        spec = specs[kind]
+        for option, kinds in of_kinds.items():
+            if kind not in kinds:
+                notes[option] = f" for {key} {kind}; it belongs to {', '.join(sorted(kinds))}"
+        return check(values, replace(spec, options={**spec.options, **common}), report, notes)
+    if isinstance(kind, str):
+        report.key(key).add(f"there is no such {key}{suggestion(kind, specs, 'there are')}")
+    # Its options cannot be judged; only keys that belong to no kind at all are certainly wrong.
+    return check(values, Spec({**{option: {"type": "raw"} for option in of_kinds}, **common}), report, notes)
 
 
 def check_value(value: Any, option: Mapping[str, Any], report: Report) -> Any:
