@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..._beneath import DIRECTORY_FLAGS
 from ..._errors import HoldfastError, NotFound, PermissionDenied
 from ._patterns import Patterns
 
-DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LISTED = 100
 """Paths of each kind of trouble that are named; all are counted."""
 

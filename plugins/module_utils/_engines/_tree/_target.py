@@ -5,8 +5,7 @@
 
 PRIVATE to the collection; may change without notice.
 
-Directories are opened one component after the other from the target's own descriptor, none of them through a link,
-so that a link in the target, or one that somebody plants meanwhile, cannot lead us out of it.
+No link in the target, nor one that somebody plants meanwhile, leads us out of it (`Beneath`).
 """
 
 from __future__ import annotations
@@ -19,23 +18,20 @@ import os
 import secrets
 import stat
 from array import array
-from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, Callable
 
+from ..._beneath import Beneath
 from ..._errors import Corrupted, DiskFull, HoldfastError, PermissionDenied, Refused
 from ._index import BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Entry, entry_type, printable, same_metadata
 from ._read import xattrs_of
-from ._scan import DIRECTORY_FLAGS
 
 TEMPORARY = ".holdfast-restore-"
-OPEN_DIRECTORIES = 64
-"""Directory descriptors that are kept open."""
 CHUNK = 1024 * 1024
 ACL = "system.posix_acl_access"
 
 
-class Target:
+class Target(Beneath):
     """The place that a tree is written to.
 
     Attributes:
@@ -44,57 +40,10 @@ class Target:
     """
 
     def __init__(self, path: str) -> None:
+        super().__init__(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         self.path = path
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._open: OrderedDict[str, int] = OrderedDict()
         self.unset: dict[str, str] = {}
         self.made = array("Q")
-
-    def close(self) -> None:
-        self._forget()
-        os.close(self.fd)
-
-    def _forget(self) -> None:
-        for fd in self._open.values():
-            os.close(fd)
-        self._open.clear()
-
-    # Finding the way.
-
-    def directory(self, path: str) -> int:
-        """A descriptor of a directory of the target, valid until the next call.
-
-        Raises:
-            OSError: it is not there, or a link or file lies on the way.
-        """
-        if path in ("", "."):
-            return self.fd
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        parent, _slash, name = path.rpartition("/")
-        fd = os.open(name, DIRECTORY_FLAGS, dir_fd=self.directory(parent))
-        self._open[path] = fd
-        if len(self._open) > OPEN_DIRECTORIES:
-            os.close(self._open.popitem(last=False)[1])
-        return fd
-
-    def place(self, path: str) -> tuple[int, str]:
-        """The directory and the name of an entry."""
-        if path == ".":
-            return self.fd, "."
-        parent, _slash, name = path.rpartition("/")
-        return self.directory(parent), name
-
-    def status(self, path: str) -> os.stat_result | None:
-        """What is at a path, or None; a link is not followed, on no part of the way."""
-        try:
-            fd, name = self.place(path)
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                return None
-            raise
 
     def _reach(self, path: str) -> str:
         """A path for calls that take no directory descriptor; its last component may be a link."""
