@@ -41,6 +41,11 @@ options:
       - Password of O(login_user). The tools read it from memory that nobody else can read. It appears in no argument,
         environment, log or manifest.
     type: str
+  login_password_file:
+    description:
+      - A file on the host with the password alone, instead of O(login_password).
+      - It must belong to root or to the user that the module runs as, and must not be readable by others.
+    type: path
   ssl_mode:
     description:
       - How the connection is protected, as C(sslmode) of libpq.

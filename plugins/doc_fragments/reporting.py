@@ -43,6 +43,9 @@ options:
       password:
         description: Password.
         type: str
+      password_file:
+        description: A file on the host with the password alone, instead of O(history.password). Mode 0600.
+        type: path
       database:
         description: Database.
         type: str

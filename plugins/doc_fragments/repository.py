@@ -65,9 +65,18 @@ options:
       secret_key:
         description: 'O(repositories[].type=s3): the secret that belongs to O(repositories[].access_key).'
         type: str
+      secret_key_file:
+        description:
+          - 'O(repositories[].type=s3): a file on the host with the secret alone, instead of
+            O(repositories[].secret_key).'
+          - It must belong to root or to the user that the module runs as, and must not be readable by others.
+        type: path
       session_token:
         description: 'O(repositories[].type=s3): the token of temporary credentials.'
         type: str
+      session_token_file:
+        description: 'O(repositories[].type=s3): a file on the host with O(repositories[].session_token), mode 0600.'
+        type: path
       credentials_file:
         description:
           - 'O(repositories[].type=s3): a file on the host in the format of C(~/.aws/credentials), instead of

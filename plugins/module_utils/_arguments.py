@@ -100,6 +100,7 @@ REPORTING = Spec(
                 "port": {"type": "int", "default": 5432},
                 "user": {"type": "str"},
                 "password": {"type": "str", "no_log": True},
+                "password_file": {"type": "path", "no_log": False},
                 "database": {"type": "str", "required": True},
                 "table": {"type": "str", "default": "backup_history"},
                 "ssl_mode": {"type": "str"},

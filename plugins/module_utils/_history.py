@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from ._errors import InvalidOption, redact
 from ._libpq import default_ssl_mode
+from ._secret_files import secret
 
 CONNECT_TIMEOUT = 5
 """Seconds to reach the server (each address)."""
@@ -90,7 +91,8 @@ def record(options: Mapping[str, Any] | None, attempt: Attempt) -> str | None:
     """Add a row.
 
     Args:
-        options: `host` (a name or a socket directory), `port`, `user`, `password`, `database`, `table`, `ssl_mode`.
+        options: `host` (a name or a socket directory), `port`, `user`, `password` or `password_file`, `database`,
+            `table`, `ssl_mode`.
     """
     row = {
         **{name: getattr(attempt, name) for name in COLUMNS if hasattr(attempt, name)},
@@ -116,23 +118,25 @@ def _guarded(options: Mapping[str, Any] | None, action: Any) -> str | None:
         import psycopg
     except ImportError:
         return "The history was not written: the Python library psycopg is not installed on this host."
+    password = None
     try:
         name = _table_name(str(options.get("table") or "backup_history"))
-        with psycopg.connect(**_connection(options)) as connection:
+        password = secret(options, "password", "history.")
+        with psycopg.connect(**_connection(options, password)) as connection:
             action(_Table(connection, name))
     except (psycopg.Error, InvalidOption, OSError) as error:
-        said = redact(" ".join(str(error).split()), [options.get("password")])
+        said = redact(" ".join(str(error).split()), [password])
         return f"The history was not written to the database {options.get('database')}: {said}"
     return None
 
 
-def _connection(options: Mapping[str, Any]) -> dict[str, Any]:
+def _connection(options: Mapping[str, Any], password: str | None) -> dict[str, Any]:
     """Parameters of libpq: short timeouts, so that a dead server costs seconds."""
     wanted = {
         "host": options.get("host"),
         "port": options.get("port"),
         "user": options.get("user"),
-        "password": options.get("password"),
+        "password": password,
         "dbname": options.get("database"),
         "sslmode": options.get("ssl_mode") or default_ssl_mode(options.get("host"), None),
         "connect_timeout": CONNECT_TIMEOUT,

@@ -146,7 +146,10 @@ def _check_list(value: Any, option: Mapping[str, Any], report: Report) -> list[A
 
 
 def _check_constraints(given: Mapping[str, Any], spec: Spec, report: Report) -> None:
-    for group in spec.mutually_exclusive:
+    beside_their_files = [
+        (name, f"{name}_file") for name, option in spec.options.items() if option.get("no_log") is True
+    ]
+    for group in (*spec.mutually_exclusive, *beside_their_files):
         both = [name for name in group if name in given]
         if len(both) > 1:
             report.add(f"{' and '.join(both)} exclude each other")

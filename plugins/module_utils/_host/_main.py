@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 
 from .._errors import HoldfastError
 
@@ -28,25 +27,55 @@ USAGE_ERROR = 64
 INTERRUPTED = 130
 
 
+def _status() -> Any:
+    from . import _status
+
+    return _status
+
+
+def _playbooks() -> Any:
+    from . import _playbooks
+
+    return _playbooks
+
+
+def _jobs() -> Any:
+    from . import _jobs
+
+    return _jobs
+
+
+def _health() -> Any:
+    from .._health import _command
+
+    return _command
+
+
+def _notify() -> Any:
+    from .._notify import _command
+
+    return _command
+
+
 @dataclass(frozen=True)
 class Subcommand:
-    """Where a subcommand lives (a module below `module_utils`) and what it does, in a few words."""
+    """How a subcommand's file is imported, and what it does, in a few words."""
 
-    module: str
+    load: Callable[[], Any]
     summary: str
 
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
-    "status": Subcommand("_host._status", "what is declared here, when it last ran, and what comes next"),
-    "list": Subcommand("_host._playbooks", "the backups that exist: where, how old, how well verified"),
-    "backup": Subcommand("_host._playbooks", "back up now"),
-    "verify": Subcommand("_host._playbooks", "prove that backups can be restored"),
-    "restore": Subcommand("_host._playbooks", "bring something back, proved"),
-    "prune": Subcommand("_host._playbooks", "delete what retention no longer keeps"),
-    "drill": Subcommand("_host._playbooks", "rehearse a restore and measure it"),
-    "job": Subcommand("_host._jobs", "what timers and cron run: backup, verify or drill of one component"),
-    "health": Subcommand("_health._command", "check this host: exit 0 healthy, 1 warning, 2 critical, 3 unknown"),
-    "notify": Subcommand("_notify._command", "send a notification, or a test of the channels"),
+    "status": Subcommand(_status, "what is declared here, when it last ran, and what comes next"),
+    "list": Subcommand(_playbooks, "the backups that exist: where, how old, how well verified"),
+    "backup": Subcommand(_playbooks, "back up now"),
+    "verify": Subcommand(_playbooks, "prove that backups can be restored"),
+    "restore": Subcommand(_playbooks, "bring something back, proved"),
+    "prune": Subcommand(_playbooks, "delete what retention no longer keeps"),
+    "drill": Subcommand(_playbooks, "rehearse a restore and measure it"),
+    "job": Subcommand(_jobs, "what timers and cron run: backup, verify or drill of one component"),
+    "health": Subcommand(_health, "check this host: exit 0 healthy, 1 warning, 2 critical, 3 unknown"),
+    "notify": Subcommand(_notify, "send a notification, or a test of the channels"),
 }
 
 
@@ -85,14 +114,14 @@ def _run(name: str, words: Sequence[str]) -> int:
         meant = f", did you mean {near[0]}?" if near else "."
         sys.stderr.write(f"holdfast: there is no command {name}{meant}\nTry: holdfast --help\n")
         return USAGE_ERROR
-    module: Any = importlib.import_module(f"{__package__.rpartition('.')[0]}.{subcommand.module}")
+    module = subcommand.load()
     parser = Parser(
         prog=f"holdfast {name}",
         description=f"{subcommand.summary[0].upper()}{subcommand.summary[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=name)
-    if subcommand.module == "_host._playbooks":
+    if subcommand.load is _playbooks:
         module.add_arguments(parser, name)
     else:
         module.add_arguments(parser)

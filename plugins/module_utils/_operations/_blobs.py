@@ -38,7 +38,8 @@ from .._manifest import (
     blob_of_mark,
     data_prefix,
 )
-from .._stream._codec import Compression, Encryption, private_file
+from .._secret_files import private_file
+from .._stream._codec import Compression, Encryption
 from .._stream._fanout import FanOut, Leg
 from .._stream._read import ArtefactReader
 from .._stream._source import IteratorSource, Source
@@ -340,7 +341,7 @@ class BlobStore:
         public["recipients"] = sorted(public["recipients"])
         text = json.dumps(public, sort_keys=True).encode()
         if self._encryption.passphrase_file:
-            text += private_file(self._encryption.passphrase_file, "encryption.passphrase_file")
+            text += private_file(self._encryption.passphrase_file, "encryption.passphrase_file", group_may_read=True)
         return hashlib.sha256(text).digest()
 
 

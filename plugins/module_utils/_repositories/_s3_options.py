@@ -9,14 +9,13 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import configparser
-import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from .._durations import parse_size
 from .._errors import InvalidOption
+from .._secret_files import private_file, secret
 
 OPTIONS: Mapping[str, Any] = {
     "endpoint_url": {"type": "str"},
@@ -24,7 +23,9 @@ OPTIONS: Mapping[str, Any] = {
     "region": {"type": "str"},
     "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
+    "secret_key_file": {"type": "path", "no_log": False},
     "session_token": {"type": "str", "no_log": True},
+    "session_token_file": {"type": "path", "no_log": False},
     "credentials_file": {"type": "path", "no_log": False},
     "profile": {"type": "str"},
     "addressing_style": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
@@ -105,12 +106,19 @@ def is_aws(url: str | None) -> bool:
 
 
 def credentials(name: str, options: Mapping[str, Any]) -> dict[str, str | None]:
-    """Keys from the options, or from `credentials_file` (the format of ~/.aws/credentials); all None when neither.
+    """Keys from the options or their files, or from `credentials_file` (the format of ~/.aws/credentials).
+
+    All are None when nothing is given.
 
     Raises:
         InvalidOption: half a pair, both at once, or a file that others can read or that lacks a key.
     """
-    found: dict[str, str | None] = {key: options[key] for key in ("access_key", "secret_key", "session_token")}
+    whose = f"The repository {name}: "
+    found: dict[str, str | None] = {
+        "access_key": options["access_key"],
+        "secret_key": secret(options, "secret_key", whose),
+        "session_token": secret(options, "session_token", whose),
+    }
     path = options["credentials_file"]
     if path and (found["access_key"] or found["secret_key"]):
         raise InvalidOption(f"The repository {name}: give either credentials_file or access_key and secret_key.")
@@ -122,11 +130,13 @@ def credentials(name: str, options: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _from_file(name: str, path: str, section: str) -> dict[str, str | None]:
-    text = _read_secret(name, path)
+    data = private_file(path, f"The repository {name}: credentials_file")
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(text)
+        parser.read_string(data.decode("utf-8"))
         values = parser[section]
+    except UnicodeDecodeError:
+        raise InvalidOption(f"The repository {name}: {path} cannot be read: it is not UTF-8.") from None
     except KeyError:
         raise InvalidOption(f"The repository {name}: {path} has no section [{section}].") from None
     except configparser.Error as error:
@@ -139,22 +149,6 @@ def _from_file(name: str, path: str, section: str) -> dict[str, str | None]:
         "secret_key": values.get("aws_secret_access_key"),
         "session_token": values.get("aws_session_token"),
     }
-
-
-def _read_secret(name: str, path: str) -> str:
-    """Read a file that only its owner (we, or root) may read."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            status = os.fstat(stream.fileno())
-            if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (0, os.geteuid()):
-                raise InvalidOption(
-                    f"The repository {name}: credentials_file {path} can be read or changed by others "
-                    f"(mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}).",
-                    hint=f"chmod 0600 {path}, owned by root or by the user that runs this.",
-                )
-            return stream.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(f"The repository {name}: credentials_file {path} cannot be read: {error}.") from error
 
 
 def readable(name: str, option: str, path: str) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from .._errors import (
     ToolFailed,
 )
 from .._process import Process, find_program, run
+from .._secret_files import private_file
 
 Write = Callable[[Any], object]
 
@@ -246,7 +246,7 @@ class Encryption:
             if bool(self.recipients) == bool(self.passphrase_file):
                 raise InvalidOption("gpg encryption takes either recipients or a passphrase_file.", stage="preflight")
             if self.passphrase_file:
-                private_file(self.passphrase_file, "encryption.passphrase_file")
+                private_file(self.passphrase_file, "encryption.passphrase_file", group_may_read=True)
             for recipient in self.recipients:
                 code, _out, words = run([*_gpg(self.gpg_home), "--list-keys", "--", recipient], check=False)
                 if code != 0:
@@ -336,7 +336,7 @@ class Identity:
         elif method == "gpg":
             find_program("gpg", package="gnupg")
             if self.passphrase_file:
-                private_file(self.passphrase_file, "identity.passphrase_file")
+                private_file(self.passphrase_file, "identity.passphrase_file", group_may_read=True)
 
     def _age_identities(self) -> list[Any]:
         pyrage = _pyrage()
@@ -346,7 +346,7 @@ class Identity:
                 stage="preflight",
                 hint="Set identity.age_file to the file with the AGE-SECRET-KEY.",
             )
-        text = private_file(self.age_file, "identity.age_file")
+        text = private_file(self.age_file, "identity.age_file", group_may_read=True)
         try:
             if b"PRIVATE KEY-----" in text:
                 return [pyrage.ssh.Identity.from_buffer(text)]
@@ -451,19 +451,3 @@ def _through_gpg(arguments: list[str], home: str | None, chunks: Iterable[bytes]
     finally:
         process.terminate()
         feeder.join(5)  # who handed us the chunks may close or go on reading them next
-
-
-def private_file(path: str, option: str) -> bytes:
-    """Read a secret file, refusing one that others can read.
-
-    Raises:
-        InvalidOption: missing, unreadable or readable by others.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
-            raise InvalidOption(f"The file of {option} can be read by others.", stage="preflight", hint="chmod 600 it.")
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError as error:
-        raise InvalidOption(f"The file of {option} cannot be read: {error.strerror}.", stage="preflight") from None

@@ -28,6 +28,7 @@ from ..._containers import Container
 from ..._errors import HoldfastError, InvalidOption, MissingDependency, NotFound, VersionMismatch, failures_ignored
 from ..._libpq import default_ssl_mode
 from ..._process import Account, Process, account, run
+from ..._secret_files import secret
 from ._faults import describe_tool
 from ._sql import PsqlSession, PsycopgSession, Session, literal
 
@@ -37,6 +38,7 @@ OPTIONS: Mapping[str, Any] = {
     "login_unix_socket": {"type": "path"},
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},
+    "login_password_file": {"type": "path", "no_log": False},
     "ssl_mode": {"type": "str", "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]},
     "ca_cert": {"type": "path"},
     "ssl_cert": {"type": "path"},
@@ -80,6 +82,7 @@ class Server:
 
     def __init__(self, options: Mapping[str, Any], component: str) -> None:
         self.options = {name: options.get(name) for name in OPTIONS}
+        self.options["login_password"] = secret(options, "login_password")
         self._component = component
         self.application_name = "holdfast:preflight"
         self._check_options()
