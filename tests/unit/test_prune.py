@@ -373,6 +373,8 @@ def test_a_lease_that_makes_no_sense_holds_nobody_up(rubbish: bytes) -> None:
     repository = MemoryRepository()
     repository.objects[LEASE], repository.times[LEASE] = rubbish, NOON
     Lease(repository).take()
+    with pytest.raises(Locked):
+        Lease(repository).take()  # now somebody does
 
 
 class PlainRepository(MemoryRepository):

@@ -32,6 +32,7 @@ def test_an_orphan_stays_in_sight() -> None:
     with ProcessWatch() as seen:
         subprocess.run(["sh", "-c", "(sleep 0.1; exec sleep 0.123) & :"], check=True)
         wait_until(lambda: b"sleep\x000.123\x00" in seen.cmdlines, "the orphan's second program is seen")
+    assert b"sleep\x000.123\x00" in seen.cmdlines
 
 
 def test_what_nobody_leaks_is_not_reported() -> None:
