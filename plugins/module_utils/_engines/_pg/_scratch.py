@@ -148,7 +148,7 @@ class Cluster:
         self._run_as = run_as
         self._preload = sorted(preload)
         self._process: Process | None = None
-        mark(directory, sockets=self.sockets)
+        mark(directory, run_as, sockets=self.sockets)
 
     def options(self) -> dict[str, Any]:
         """How the engine connects to it."""

@@ -122,7 +122,7 @@ class Stored:
         """
         parts = self.dumps(database)
         with self.run.scratch(owner.name if owner else None) as scratch:
-            mark(scratch)
+            mark(scratch, owner)
             path = os.path.join(scratch, "archive")
             if parts[0].kind == "dump":
                 self.run.reader.to_file(parts[0], path)
