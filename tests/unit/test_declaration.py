@@ -47,7 +47,7 @@ def test_what_was_left_out_has_careful_defaults() -> None:
     }
     assert (files.rpo, files.rto) == (timedelta(hours=26), timedelta(hours=1))
     assert (files.verification_level, files.verification_schedule) == ("checksum", "weekly")
-    assert (files.drill, files.set, files.tags) == ("never", None, ())
+    assert (files.drill, files.upkeep, files.set, files.tags) == ("never", "host", None, ())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,8 @@ def test_what_was_left_out_has_careful_defaults() -> None:
         ("hourly", timedelta(hours=3)),
         ("weekly", timedelta(days=7, hours=2)),
         ("*/12h", timedelta(hours=14)),
-        ("Sun 03:30", timedelta(hours=26)),
+        ("Sun 03:30", timedelta(days=7, hours=2)),
+        ("0 2 * * 1-5", timedelta(days=3, hours=2)),
         ("never", None),
     ],
 )
@@ -78,7 +79,7 @@ def test_keys_without_a_value_count_as_left_out() -> None:
     [
         "02:00", "2:00", "23:59", "02:00:30", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "never",
         "*/12h", "*/5m", "*/2d", "0 2 * * *", "*/15 * * * *", "30 3 * * sun", "0 2 1,15 jan-mar 1-5", "Sun 03:30",
-        "Sun", "Mon..Fri 02:00", "Mon,Thu *-*-* 04:00:00", "*-*-01 05:00", "*-*~03 05:00", "2026-12-24 18:00",
+        "Sun", "Mon..Fri 02:00", "Mon,Thu *-*-* 04:00:00", "*-*-01 05:00", "*-*~03 05:00",
         "*-*-* *:00/15:00", "03:30 Europe/Berlin", "Sat *-*-1..7 18:00:00 UTC", "*:0/10",
     ],
 )  # fmt: skip

@@ -103,8 +103,19 @@ NO_DURATION = "must be whole numbers with a unit of s, m, h, d or w, such as 30m
         *((f"schedule: '{wrong}'", [f"schedule: {NO_SCHEDULE}"]) for wrong in (
             "", " ", "sometimes", "25:00", "12:60", "*/0h", "*/12", "*/12w", "60 2 * * *", "0 24 * * *",
             "0 2 * 13 *", "0 2 * foo *", "* * * *", "Fun", "Fun 02:00", "*-13-01 02:00", "*-*-32 02:00", "02:00; rm",
-            "@daily",
+            "@daily", "*-*-*/2", "Sun..Mon", "0 0 * * fri-sun",
         )),
+        ("schedule: '0 0 31 2 *'", ["schedule: never comes: there is no such date"]),
+        ("schedule: '2026-12-24 18:00'", [
+            "schedule: names a year, and a schedule goes on from year to year; leave it out, or write *"]),
+        ("schedule: '*/7h'", [
+            ("schedule: is no even part of a day, so the time between two runs would differ; "
+             "write one that divides 24h, such as */4h, */12h or */30m")]),
+        ("schedule: '02:00 Europe/Belrin'", [
+            "schedule: is a time zone that there is not, did you mean Europe/Berlin?"]),
+        ("{schedule: '0 2 * * 1-5', rpo: 2d}", [
+            "rpo: is shorter than the 3d between two backups of its schedule, so it cannot be met"]),
+        ("upkeep: elswhere", ["upkeep: is none of its choices, did you mean elsewhere?"]),
         ("rpo: 24", ["rpo: is a number without a unit; write for example 24h or 30m"]),
         ("rpo: soon", [f"rpo: {NO_DURATION}"]),
         ("rto: 0m", ["rto: must be longer than nothing"]),

@@ -21,6 +21,11 @@ ENGINE_VERBS = ("backup", "restore")
 """Verbs that each engine has a module of its own for; the modules of the others are called `backup_<verb>`."""
 
 
+UPKEEPS = ("host", "elsewhere")
+"""Where the backups of a component are verified and pruned: on the host that makes them (which needs the rights to read
+and to delete), or in another, trusted place. The first is the default."""
+
+
 @dataclass(frozen=True)
 class Repository:
     """Where backups rest. `options` are those of the store's spec that the user gave; they may hold secrets."""
@@ -47,6 +52,8 @@ class Component:
         verification_level: what every backup is verified to.
         verification_schedule: when older backups are verified again.
         drill: when a restore is rehearsed.
+        upkeep: one of UPKEEPS; with `elsewhere` the host's own jobs only back up.
+        max_runtime: how long a backup may run.
         tags: words to select components by.
         set: components of one set are backed up under one stamp.
         options: options of the modules that the user gave; may hold secrets. Defaults are the modules' own.
@@ -63,10 +70,25 @@ class Component:
     verification_level: str
     verification_schedule: str
     drill: str
+    upkeep: str
+    max_runtime: timedelta
     tags: tuple[str, ...]
     set: str | None
     options: Mapping[str, Any] = field(repr=False)
     module_options: Mapping[str, frozenset[str]] = field(repr=False)
+
+    def policy(self) -> dict[str, Any]:
+        """What those who run the modules need to know: when, where, and within which limits. Holds no secret."""
+        return {
+            "engine": self.engine,
+            "schedule": self.schedule,
+            "verification": {"level": self.verification_level, "schedule": self.verification_schedule},
+            "drill": self.drill,
+            "upkeep": self.upkeep,
+            "rpo_seconds": None if self.rpo is None else int(self.rpo.total_seconds()),
+            "rto_seconds": int(self.rto.total_seconds()),
+            "max_runtime_seconds": int(self.max_runtime.total_seconds()),
+        }
 
     def module(self, verb: str) -> str:
         """The short name of the module that does a verb: `postgresql_backup`, `backup_verify`."""

@@ -23,10 +23,11 @@ from .._durations import format_duration, parse_duration
 from .._errors import InvalidOption
 from .._manifest import LEVELS
 from .._retention import COUNTS, DEFAULT_MINIMUM_VERIFIED, Policy
+from .._schedules._intervals import longest_interval
+from .._schedules._model import NEVER
 from .._spec import Spec
-from ._model import Component, Declaration, Repository
+from ._model import UPKEEPS, Component, Declaration, Repository
 from ._report import InvalidDeclaration, Report, suggestion
-from ._schedules import NEVER, longest_interval
 from ._spec import NAME_PATTERN, check_by_kind, what
 
 COMPONENTS, REPOSITORIES = "holdfast_components", "holdfast_repositories"
@@ -38,6 +39,8 @@ _DEFAULT_RPO_MARGIN = timedelta(hours=2)
 """A backup counts from its end and timers start with a random delay, so an RPO of exactly the interval would alert."""
 _DEFAULT_LEVEL = "checksum"
 _DEFAULT_VERIFICATION_SCHEDULE = "weekly"
+_DEFAULT_MAX_RUNTIME = "6d"
+"""Of an engine whose module says nothing else."""
 
 _LEVEL = {"type": "str", "choices": LEVELS}
 _COMPONENT: Mapping[str, Mapping[str, Any]] = {
@@ -58,6 +61,7 @@ _COMPONENT: Mapping[str, Mapping[str, Any]] = {
     "rto": {"type": "positive_duration"},
     "verification": {"type": "dict", "options": {"level": _LEVEL, "schedule": {"type": "schedule"}}},
     "drill": {"type": "schedule"},
+    "upkeep": {"type": "str", "choices": UPKEEPS},
     "tags": {"type": "list", "elements": "name"},
 }
 """The keys that every component has, whatever its engine."""
@@ -75,7 +79,7 @@ _NARROWER: Mapping[str, Mapping[str, Any]] = {
 _PER_RUN = frozenset({"component", "backup_id", "at", "confirm", "level", "progress_file"})
 """Options of the modules that say what one run does; declared, `confirm` would be no confirmation."""
 
-_NO_OPTION = frozenset({"name", "schedule", "verification", "drill", "tags"})
+_NO_OPTION = frozenset({"name", "schedule", "verification", "drill", "upkeep", "tags"})
 """Keys of a component that no module takes; an option spelled like one could not be declared."""
 
 
@@ -235,6 +239,7 @@ def _resolve(given: Mapping[str, Any], repositories: tuple[Repository, ...], eng
     """Fill in the defaults of what was checked."""
     verification = given.get("verification", {})
     schedule = given.get("schedule", _DEFAULT_SCHEDULE)
+    max_runtime = engine.declared.options.get("max_runtime", {}).get("default") or _DEFAULT_MAX_RUNTIME
     return Component(
         name=str(given["name"]),
         engine=str(given["engine"]),
@@ -246,6 +251,8 @@ def _resolve(given: Mapping[str, Any], repositories: tuple[Repository, ...], eng
         verification_level=verification.get("level", _DEFAULT_LEVEL),
         verification_schedule=verification.get("schedule", _DEFAULT_VERIFICATION_SCHEDULE),
         drill=given.get("drill", NEVER),
+        upkeep=given.get("upkeep", UPKEEPS[0]),
+        max_runtime=parse_duration(given.get("max_runtime", max_runtime)),
         tags=tuple(given.get("tags", ())),
         set=given.get("set"),
         options={key: value for key, value in given.items() if key not in _COMPONENT},
@@ -260,9 +267,8 @@ def _resolve_retention(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _default_rpo(schedule: str) -> timedelta | None:
-    if schedule == NEVER:
-        return None
-    return (longest_interval(schedule) or timedelta(days=1)) + _DEFAULT_RPO_MARGIN
+    interval = longest_interval(schedule)
+    return None if interval is None else interval + _DEFAULT_RPO_MARGIN
 
 
 def _check_policy(component: Component, report: Report) -> None:

@@ -19,9 +19,10 @@ from typing import Any, Callable
 
 from .._durations import parse_duration, parse_period, parse_size
 from .._errors import InvalidOption
+from .._schedules._model import NEVER
+from .._schedules._parse import check_schedule
 from .._spec import Spec
 from ._report import Report, suggestion
-from ._schedules import NEVER, check_schedule
 
 NAME_PATTERN = "[A-Za-z0-9_][A-Za-z0-9._-]{0,62}"
 """What is safe as a file name, an object key, a unit name and a label, alone and with a suffix."""
