@@ -47,6 +47,10 @@ class HostAction(ActionBase):
                 module_name=name, module_args={**args, **options}, task_vars=variables, wrap_async=wrap_async
             )
 
+    def run_quietly(self, task_vars: Mapping[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+        """Run the module of the task's name, which takes no time and shows no progress, and return its result."""
+        return self._execute_module(module_args=args, task_vars=self._with_interpreter(task_vars))
+
     def variable(self, task_vars: Mapping[str, Any], name: str, default: Any = None) -> Any:
         """A variable of the user's, templated; `default` when it is not set or empty."""
         value = _decrypted(self._templar.template(task_vars[name])) if name in task_vars else None

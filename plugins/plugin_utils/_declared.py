@@ -42,10 +42,21 @@ def read_declaration(components: Any, repositories: Any) -> Declaration:
         components,
         repositories,
         engine_specs={name: _verbs(engine) for name, engine in ENGINES.items()},
-        repository_specs={
-            name: Spec({"prefix": {"type": "str"}, **store.OPTIONS}) for name, store in REPOSITORIES.items()
-        },
+        repository_specs={name: Spec(options) for name, options in _stores().items()},
     )
+
+
+def declared_options() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The options of each kind of repository, and of a component of each engine, in the form of argument specs."""
+    engines = {
+        name: {option: details for spec in _verbs(engine).values() for option, details in spec.options.items()}
+        for name, engine in ENGINES.items()
+    }
+    return _stores(), engines
+
+
+def _stores() -> dict[str, dict[str, Any]]:
+    return {name: {"prefix": {"type": "str"}, **store.OPTIONS} for name, store in REPOSITORIES.items()}
 
 
 def _verbs(engine: type[Engine]) -> dict[str, Spec]:
