@@ -20,7 +20,7 @@ The rules, each of which only ever keeps more:
    keep it were it verified (without displacing a verified one): who verifies weekly still keeps the days between.
 7. A backup that failed its verification is kept until `minimum_verified` newer verified ones exist: it may be all
    that is left, and somebody may be looking into it.
-8. What is pinned or locked (Object Lock) is never deleted.
+8. What the store itself keeps (Object Lock, a legal hold) is never deleted.
 
 Deleting by a plan and planning again deletes nothing; adding an older backup never costs a newer verified one.
 """
@@ -62,8 +62,8 @@ class Candidate:
         time: when it was made; aware.
         verified: a verification of at least the level that the policy demands succeeded.
         failed_verification: the newest verification failed.
-        locked_until: the store refuses to delete it before; aware.
-        pinned: somebody asked to keep it.
+        locked_until: the store keeps it until then; aware.
+        held: the store keeps it until somebody lifts a legal hold.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Candidate:
     verified: bool = False
     failed_verification: bool = False
     locked_until: datetime | None = None
-    pinned: bool = False
+    held: bool = False
 
     @property
     def counts(self) -> bool:
@@ -217,8 +217,8 @@ def _protected(
             reasons[each.id].append("unverified: no newer verified backup exists")
         if len(verified) < policy.minimum_verified:
             reasons[each.id].append(_too_few(len(verified), policy))
-        if each.pinned:
-            reasons[each.id].append("pinned")
+        if each.held:
+            reasons[each.id].append("held in the store (legal hold)")
         if each.locked_until is not None and _utc(each.locked_until) > now:
             reasons[each.id].append(f"locked by the store until {_stamp(each.locked_until)}")
         newer_verified += each.counts

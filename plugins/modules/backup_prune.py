@@ -23,7 +23,9 @@ description:
     put needs O(repositories[].single_pruner).
   - Can be killed at any moment; the next run finishes what it had begun.
   - A backup whose manifest cannot be read is never deleted, and while there is one, no large file is.
-  - Backups that the store refuses to delete (Object Lock) stay complete and are reported.
+  - Backups that the store itself keeps (Object Lock, a legal hold) stay, visible and complete, and the plan says until
+    when. In a versioned bucket such a deletion would succeed, and only hide them. It is the manifest that is asked, and
+    the right C(s3:GetObjectRetention), for holds C(s3:GetObjectLegalHold), that lets us know.
 extends_documentation_fragment:
   - holdfast.ops.repository
   - holdfast.ops.retention

@@ -26,10 +26,15 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     Unavailable,
     Unsupported,
 )
-from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import PartSum
+from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, manifest_key
+from ansible_collections.holdfast.ops.plugins.module_utils._operations._prune import PruneSettings, prune
+from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import Hold, PartSum
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3 import S3Repository
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._s3_probe import PROBE_KEY
+from ansible_collections.holdfast.ops.plugins.module_utils._retention import Policy
 from ansible_collections.holdfast.ops.tests.support.disks import NEEDS_ROOT, is_root, small_disk
+from ansible_collections.holdfast.ops.tests.support.memory import commit_backup, note_verification
 from ansible_collections.holdfast.ops.tests.support.minio import KMS_KEY, MinIO, certificate, shipped
 from botocore.exceptions import ClientError
 
@@ -335,6 +340,49 @@ def test_every_object_is_kept_for_as_long_as_was_asked(minio: MinIO, locked: str
     if mode == "COMPLIANCE":  # MinIO lets GOVERNANCE be shortened by whoever may set it: the page says so
         with pytest.raises(ClientError, match="WORM"):
             thief.put_object_retention(**version, Retention=soon, BypassGovernanceRetention=True)
+
+
+def test_prune_leaves_what_is_locked_or_held_and_says_so(
+    minio: MinIO, locked: str, opened: Open, tmp_path: Path
+) -> None:
+    client, repository = minio.client(), opened(locked, minio.user("trusted.json", locked, "web1"))
+    day, now = timedelta(days=1), repository.clock()
+    kept, kept_by_lock, kept_by_hold, free = (commit_backup(repository, now - age * day) for age in (1, 2, 3, 4))
+    note_verification(repository, kept.id, now)
+    until = (now + 3 * day).replace(microsecond=0)
+    place = {"Bucket": locked, "Key": f"{COMPONENT}/{manifest_key(kept_by_lock.id)}"}
+    client.put_object_retention(**place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    minio.mc("legalhold", "set", f"m/{locked}/{COMPONENT}/{manifest_key(kept_by_hold.id)}")
+    for check in (True, False):
+        settings = PruneSettings("db", str(tmp_path), Policy(last=1, minimum_verified=1), check=check)
+        result = prune(repository, settings, Progress())
+        assert result.deleted == [free.id]
+        assert (result.skipped, result.warnings) == ({}, [])
+        why = {each.id: each.reasons for each in result.plan.decisions}
+        assert why[kept_by_lock.id] == (f"locked by the store until {until:%Y-%m-%dT%H:%M:%SZ}",)
+        assert why[kept_by_hold.id] == ("held in the store (legal hold)",)
+    left = [one.key for one in repository.list("manifests/")]
+    assert left == sorted(manifest_key(each.id) for each in (kept, kept_by_lock, kept_by_hold))
+    for backup in (kept_by_lock, kept_by_hold):
+        assert all(sha(repository.read(part.key)).hex() == part.sha256 for part in backup.objects())
+
+
+def test_without_the_right_to_see_locks_a_pruned_backup_is_hidden_and_can_be_had_back(
+    minio: MinIO, locked: str, opened: Open
+) -> None:
+    keys = minio.user("trusted.json", locked, "web1", without="SeeWhatIsLocked")
+    client = minio.client()
+    now = opened(locked).clock()
+    kept, gone = (commit_backup(opened(locked), now - timedelta(days=age)) for age in (1, 2))
+    note_verification(opened(locked), kept.id, now)
+    place = {"Bucket": locked, "Key": f"{COMPONENT}/{manifest_key(gone.id)}"}
+    client.put_object_retention(**place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": now + timedelta(days=1)})
+    repository = opened(locked, keys)
+    assert repository.hold(manifest_key(gone.id)) == Hold()
+    repository.delete([manifest_key(gone.id)])
+    assert [one.key for one in repository.list("manifests/")] == [manifest_key(kept.id)]
+    minio.mc("undo", f"m/{locked}/{place['Key']}", "--force")
+    assert Backup.from_json(repository.read(manifest_key(gone.id))).id == gone.id
 
 
 def test_object_lock_on_a_bucket_without_it_is_refused_at_once(bucket: str, opened: Open) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._manifest import (
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._blob_registry import Reference
 from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import (
     Buffer,
+    Hold,
     PartSum,
     ProbeReport,
     Repository,
@@ -45,6 +46,7 @@ class MemoryRepository(Repository):
 
     Attributes:
         now: the store's clock.
+        holds: what the store keeps from being deleted, by key.
         writes_left: the process dies at the write or delete after so many (None: it lives).
     """
 
@@ -56,6 +58,7 @@ class MemoryRepository(Repository):
         self.now = now
         self.objects: dict[str, bytes] = {}
         self.times: dict[str, datetime] = {}
+        self.holds: dict[str, Hold] = {}
         self.writes_left: int | None = None
         self.lock = threading.RLock()
 
@@ -98,6 +101,9 @@ class MemoryRepository(Repository):
                 self._write()
                 self.objects.pop(key, None)
                 self.times.pop(key, None)
+
+    def hold(self, key: str) -> Hold:
+        return self.holds.get(key, Hold())
 
     def replace(self, key: str, data: bytes, expected: str | None) -> str | None:
         with self.lock:

@@ -201,13 +201,17 @@ class MinIO:
         )
         return name
 
-    def user(self, policy: str, bucket: str, prefix: str, *more_actions: str) -> tuple[str, str]:
+    def user(
+        self, policy: str, bucket: str, prefix: str, *more_actions: str, without: str | None = None
+    ) -> tuple[str, str]:
         """A new user with one of the shipped policies; access key and secret key.
 
-        `more_actions` are added to the statement that allows puts, where a document tells the reader to do so.
+        `more_actions` are added to the statement that allows puts, where a document tells the reader to do so;
+        `without` names a statement (its Sid) that is left out.
         """
         keys = (f"u{uuid.uuid4().hex[:12]}", uuid.uuid4().hex)
         document = json.loads(shipped(policy, bucket, prefix))
+        document["Statement"] = [one for one in document["Statement"] if one["Sid"] != without]
         for statement in document["Statement"]:
             if statement["Effect"] == "Allow" and "s3:PutObject" in statement["Action"]:
                 statement["Action"] += more_actions

@@ -30,6 +30,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._operations._prune im
     prune,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
+from ansible_collections.holdfast.ops.plugins.module_utils._repositories._interface import Hold
 from ansible_collections.holdfast.ops.plugins.module_utils._retention import Policy
 from ansible_collections.holdfast.ops.tests.support.memory import (
     NOON,
@@ -390,6 +391,28 @@ def test_without_conditional_put_the_user_must_vouch(state: str) -> None:
         go(repository, state)
     repository.single_pruner = True
     go(repository, state)
+
+
+def test_what_the_store_keeps_is_planned_to_stay_and_not_tried(state: str) -> None:
+    repository, backups = stocked()
+    locked, held, free = backups[4], backups[5], backups[6]
+    repository.holds = {
+        manifest_key(locked.id): Hold(until=NOON + DAY),
+        manifest_key(held.id): Hold(legal=True),
+        manifest_key(free.id): Hold(until=NOON),
+    }
+    for check in (True, False):
+        result = go(repository, state, check=check)
+        assert result.deleted == [backups[7].id, free.id, backups[3].id]
+        assert not result.skipped and not result.warnings
+        why = {each.id: "; ".join(each.reasons) for each in result.plan.decisions}
+        assert "locked by the store until 2026-11-23T12:00:00Z" in why[locked.id]
+        assert "held in the store (legal hold)" in why[held.id]
+    assert manifests(repository) == {each.id for each in (*backups[:3], locked, held)}
+    assert all(whole(repository, each) for each in (locked, held))
+    repository.now += 2 * DAY
+    repository.holds = {manifest_key(locked.id): Hold(until=NOON + DAY)}
+    assert go(repository, state).deleted == [held.id, locked.id]
 
 
 class LockingRepository(MemoryRepository):

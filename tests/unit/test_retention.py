@@ -222,12 +222,12 @@ def test_a_clock_gone_back_by_years_deletes_nothing() -> None:
 @pytest.mark.parametrize(
     ("state", "action", "why"),
     [
-        ({"pinned": True}, KEEP, "pinned"),
+        ({"held": True}, KEEP, "held in the store (legal hold)"),
         ({"locked_until": at("2026-11-22T12:01")}, KEEP, "locked by the store until 2026-11-22T12:01:00Z"),
         ({"locked_until": NOW}, DELETE, "kept by no rule (last 1)"),
     ],
 )
-def test_pinned_and_locked_backups_stay(state: dict[str, Any], action: str, why: str) -> None:
+def test_held_and_locked_backups_stay(state: dict[str, Any], action: str, why: str) -> None:
     candidates = [made(DAYS[0]), made(DAYS[1], **state)]
     result = plan(candidates, Policy(last=1, minimum_verified=1), NOW)
     assert actions(result)[DAYS[1]] == action
@@ -288,7 +288,7 @@ def catalogues(draw: st.DrawFn, max_size: int = 25) -> list[Candidate]:
             time=_BEGIN + timedelta(hours=hour, minutes=draw(st.sampled_from([0, 30]))),
             verified=draw(st.booleans()),
             failed_verification=draw(st.sampled_from([False, False, False, True])),
-            pinned=draw(st.sampled_from([False] * 9 + [True])),
+            held=draw(st.sampled_from([False] * 9 + [True])),
             locked_until=draw(st.sampled_from([None] * 9 + [at("2030-01-01")])),
         )
         for index, hour in enumerate(hours)
@@ -336,7 +336,7 @@ def test_verified_backups_never_fall_below_the_minimum(
 
 
 @given(catalogues(), policies, clocks)
-def test_nothing_goes_that_is_pinned_locked_or_without_a_newer_verified_backup(
+def test_nothing_goes_that_is_held_locked_or_without_a_newer_verified_backup(
     catalogue: list[Candidate], policy: Policy, now: datetime
 ) -> None:
     deleted = set(plan(catalogue, policy, now).ids(DELETE))
@@ -344,7 +344,7 @@ def test_nothing_goes_that_is_pinned_locked_or_without_a_newer_verified_backup(
     for each in _sorted([each for each in catalogue if each.time <= now]):
         if each.id in deleted:
             assert newer >= (policy.minimum_verified if each.failed_verification else 1)
-            assert not each.pinned
+            assert not each.held
             assert each.locked_until is None
         newer += each.verified and not each.failed_verification
 

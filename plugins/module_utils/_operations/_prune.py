@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from .._durations import counted
@@ -33,12 +34,12 @@ from .._manifest import (
     rfc3339,
 )
 from .._progress import Progress
-from .._repositories._interface import Repository, StoredObject
+from .._repositories._interface import Hold, Repository, StoredObject
 from .._retention import DELETE, BlobPlan, Candidate, OrphanPlan, Plan, Policy, blob_plan, orphan_plan, plan
 from .._stream._codec import Identity
 from .._stream._read import ArtefactReader
 from ._blobs import read_references
-from ._catalogue import Holdings, load_backup, read_holdings
+from ._catalogue import READERS, Holdings, load_backup, read_holdings
 from ._lease import Lease, leased
 from ._manifest_cache import ManifestCache
 
@@ -178,7 +179,24 @@ class _Pruning:
             for parsed in (BackupId.parse(one) for one in holdings.backups)
             if parsed is not None
         ]
-        return _Survey(now, blobs, marks, data, running, holdings, plan(candidates, settings.policy, now), orphans)
+        return _Survey(now, blobs, marks, data, running, holdings, self._plan(candidates, now), orphans)
+
+    def _plan(self, candidates: Sequence[Candidate], now: datetime) -> Plan:
+        """Plan; what would go is looked at in the store, which may keep it, and then planned again."""
+        first = plan(candidates, self._settings.policy, now)
+        holds = self._holds(first.ids(DELETE))
+        kept = [
+            replace(each, locked_until=holds[each.id].until, held=holds[each.id].legal) if each.id in holds else each
+            for each in candidates
+        ]
+        return plan(kept, self._settings.policy, now)
+
+    def _holds(self, ids: Sequence[str]) -> dict[str, Hold]:
+        """What keeps each backup: that of its manifest, which is written last and deleted first."""
+        if not ids:
+            return {}
+        with ThreadPoolExecutor(READERS, thread_name_prefix="hold") as pool:
+            return dict(zip(ids, pool.map(lambda one: self._repository.hold(manifest_key(one)), ids)))
 
     def _candidate(self, holdings: Holdings, backup: BackupId) -> Candidate:
         state = holdings.state(backup.text)

@@ -33,6 +33,19 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """What in the store itself keeps an object from being deleted (Object Lock).
+
+    Attributes:
+        until: not before this moment, UTC; None: there is none.
+        legal: somebody has put a legal hold on it, which ends when it is lifted.
+    """
+
+    until: datetime | None = None
+    legal: bool = False
+
+
+@dataclass(frozen=True)
 class PartSum:
     """What we know of one uploaded part: its number (from 1), length in bytes and SHA-256."""
 
@@ -127,6 +140,10 @@ class Repository(abc.ABC):
     @abc.abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; one that is gone already is no error."""
+
+    def hold(self, key: str) -> Hold:
+        """What keeps an object, as far as we may know; needs the right to read. Of one that is gone, nothing."""
+        return Hold()
 
     @abc.abstractmethod
     def replace(self, key: str, data: bytes, expected: str | None) -> str | None:

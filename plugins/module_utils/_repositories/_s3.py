@@ -32,7 +32,7 @@ from .._errors import (
     Unavailable,
     Unsupported,
 )
-from ._interface import RIGHTS, Buffer, PartSum, ProbeReport, Repository, StoredObject, Upload
+from ._interface import RIGHTS, Buffer, Hold, PartSum, ProbeReport, Repository, StoredObject, Upload
 from ._s3_client import Body, connect
 from ._s3_errors import Place, code_of, library_errors, status_of, translate, was_retried
 from ._s3_options import OPTIONS, check, credentials, is_aws, part_size, with_defaults
@@ -301,6 +301,15 @@ class S3Repository(Repository):
             what = first.get("Key", "")[len(self._prefix) :] + (f" and {count - 1} more" if count > 1 else "")
             error = ClientError({"Error": first}, "DeleteObjects")
             raise translate(error, self._place, "delete", what)
+
+    def hold(self, key: str) -> Hold:
+        # In a versioned bucket a deletion hides even what is locked, and says nothing.
+        try:
+            head = self._call("read", "head_object", key, Key=self._key(key))
+        except NotFound:
+            return Hold()
+        until = head.get("ObjectLockRetainUntilDate")
+        return Hold(until and until.astimezone(timezone.utc), head.get("ObjectLockLegalHoldStatus") == "ON")
 
     # -- the lease --------------------------------------------------------------------------------------------
 
