@@ -110,6 +110,14 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
         *_run_metrics(PREFIXES["copy"], "copy"),
         Metric("holdfast_backup_copy_last_sent_bytes", GAUGE, "Bytes that the last copy sent to a repository."),
     ),
+    "health": (
+        Metric("holdfast_health_status", GAUGE, "What is believed of a health check: 0 pass, 1 warning, 2 failure."),
+        Metric("holdfast_health_observed_status", GAUGE, "What its last run saw: 0 pass, 1 warning, 2 failure."),
+        Metric("holdfast_health_duration_seconds", GAUGE, "How long its last run took."),
+        Metric("holdfast_health_last_run_timestamp_seconds", GAUGE, "When its last run ended."),
+        Metric("holdfast_health_valid_until_timestamp_seconds", GAUGE, "When its last run is too old to count."),
+        Metric("holdfast_health_measurement", GAUGE, "What it measured, in the unit that the label says."),
+    ),
 }
 """All metrics by verb. A name stands under one verb only."""
 
@@ -124,10 +132,12 @@ class Textfile:
 
     Args:
         directory: of the textfile collector; it must exist.
+        component: labels every series; None for what is told of the whole host, in one file.
     """
 
-    def __init__(self, directory: str, verb: str, component: str) -> None:
-        self.path = os.path.join(directory, f"holdfast_{verb}_{safe_name(component)}.prom")
+    def __init__(self, directory: str, verb: str, component: str | None) -> None:
+        name = f"holdfast_{verb}" if component is None else f"holdfast_{verb}_{safe_name(component)}"
+        self.path = os.path.join(directory, f"{name}.prom")
         self._metrics = METRICS[verb]
         self._component = component
         self._samples: dict[tuple[str, Labels], float] = {}
@@ -148,7 +158,8 @@ class Textfile:
         self._samples = {key: value for key, value in self._samples.items() if key[0] not in names}
 
     def _labels(self, labels: Mapping[str, str]) -> Labels:
-        return tuple(sorted({"component": self._component, **labels}.items()))
+        common = {} if self._component is None else {"component": self._component}
+        return tuple(sorted({**common, **labels}.items()))
 
     def _read(self) -> None:
         """Take over what an earlier run wrote; a damaged line tells nothing."""
