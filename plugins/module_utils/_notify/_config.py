@@ -15,16 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._errors import InvalidOption
+from .._host._paths import HOST, NOTIFY, SECRETS
 from ._parse import Notifications
-
-CONFIG = "/etc/holdfast/notify.json"
-HOST = "/etc/holdfast/host.json"
-SECRETS = "/etc/holdfast/secrets"
 
 _HINT = "It is written by the playbook holdfast.ops.site; run that for this host, or read it as root."
 
 
-def load(path: str = CONFIG) -> Notifications:
+def load(path: str = NOTIFY) -> Notifications:
     """The channels of this host; none where the file is missing, because then none were declared.
 
     Raises:

@@ -83,6 +83,8 @@ class Channel(abc.ABC):
     """The type's own options, in the form of Ansible's argument specs. Secrets have `no_log` and a `*_file` sibling."""
     SEVERITIES: ClassVar[Sequence[str]] = SEVERITIES
     """What is told here unless `severities` says otherwise."""
+    WAKES: ClassVar[bool] = False
+    """Whether a test has to be taken back, because it opens something that somebody would have to close."""
     REMEMBERS: ClassVar[bool] = True
     """Whether a problem has a beginning and an end here. If not, every event that is wanted is sent, and none kept."""
 

@@ -24,7 +24,7 @@ STATUSES = (FIRING, RESOLVED)
 SOURCES = ("job", "health", "drill", "test", "other")
 """What tells: a scheduled job, a health check, a drill, `holdfast notify test`, or a playbook or a person."""
 
-SENT, SUPPRESSED, FAILED = "sent", "suppressed", "failed"
+SENT, SUPPRESSED, FAILED, WOULD_SEND = "sent", "suppressed", "failed", "would_send"
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ class Delivery:
     """What became of one message on one channel.
 
     Attributes:
-        outcome: `sent`, `suppressed` (already told, told too often, or nothing to resolve) or `failed` (kept, and
-            tried again with the next event and by the timer, unless `source` is `test`).
-        reason: why not, a sentence without secrets; empty when sent.
+        outcome: `sent`, `suppressed` (already told, told too often, or nothing to resolve), `failed` (kept, and tried
+            again with the next event and by the timer, unless it was a test) or, in check mode, `would_send`.
+        reason: why not, a sentence without secrets; empty when sent. Of a probe that worked: host and port.
         error_code: of the taxonomy in `_errors`, when failed.
         retried: it is an earlier message that could not be delivered at once.
     """

@@ -23,13 +23,14 @@ from typing import Any, Callable
 
 from .._durations import counted
 from .._errors import Degraded, HoldfastError, InternalError, InvalidOption, TimedOut, Unavailable
+from .._host._paths import NOTIFY_STATE
 from .._manifest import utc_now
 from ._channels._heartbeat import FAIL, SIGNALS, HeartbeatChannel
 from ._interface import Channel
-from ._model import FAILED, FIRING, RESOLVED, SENT, SUPPRESSED, Delivery, Event, Message
+from ._model import FAILED, FIRING, RESOLVED, SENT, SEVERITIES, SUPPRESSED, WOULD_SEND, Delivery, Event, Message
 from ._state import MAXIMUM_PENDING, Entries, Entry, State
 
-STATE_DIR = "/var/lib/holdfast/notify"
+STATE_DIR = NOTIFY_STATE
 CHANNEL_BUDGET = 60.0
 """Seconds that one channel may take for all of its messages, retries and waits included."""
 _GRACE = 5.0
@@ -69,16 +70,64 @@ def flush(channels: Iterable[Channel], state_dir: str = STATE_DIR, warn: Warn = 
     return _Run(list(channels), State(state_dir, warn), warn).deliver(None, all_known=True)
 
 
-def send_now(events: Iterable[Event], channels: Iterable[Channel]) -> tuple[Delivery, ...]:
-    """Send every event to every channel that wants its severity, whatever was told before, and remember nothing.
+def preview(event: Event, channels: Iterable[Channel], state_dir: str = STATE_DIR) -> tuple[Delivery, ...]:
+    """What `deliver` would do with an event: nothing is sent, and nothing written."""
+    return _Run(list(channels), State(state_dir, to_stderr), to_stderr).preview(event)
 
-    For tests of the channels: a resolved event is told too.
+
+def sample_events(host: str, severities: Sequence[str] = SEVERITIES) -> tuple[Event, ...]:
+    """A test of each severity."""
+    return tuple(
+        Event(
+            key=f"test:{severity}",
+            severity=severity,
+            status=FIRING,
+            summary=f"this is a test of {severity} notifications",
+            details="Nothing is wrong: somebody tests whether notifications arrive (holdfast notify test).",
+            host=host,
+            source="test",
+        )
+        for severity in severities
+    )
+
+
+def send_tests(channels: Iterable[Channel], host: str, severities: Sequence[str] = SEVERITIES) -> tuple[Delivery, ...]:
+    """Send a test of each severity to every channel that takes it, whatever was told before; nothing is remembered.
+
+    A heartbeat channel is only reached: any ping would be a statement about a job.
     """
-    told = list(events)
+    works = [_tests_of(channel, host, severities) for channel in channels]
+    _run_all(works)
+    return tuple(job.delivery() for work in works for job in work.jobs)
+
+
+def preview_tests(
+    channels: Iterable[Channel], host: str, severities: Sequence[str] = SEVERITIES
+) -> tuple[Delivery, ...]:
+    """What `send_tests` would send."""
+    jobs = [job for channel in channels for job in _tests_of(channel, host, severities).jobs]
+    return tuple(_delivery(job.channel, job.message.event, WOULD_SEND, "") for job in jobs)
+
+
+def _tests_of(channel: Channel, host: str, severities: Sequence[str]) -> _Work:
+    work = _Work(channel)
+    for event in sample_events(host, [each for each in severities if each in channel.severities]):
+        if isinstance(channel, HeartbeatChannel):
+            work.jobs.append(_Job(channel, Message(event, event.at), probes=True))
+            break
+        work.jobs.append(_Job(channel, Message(event, event.at)))
+        if channel.WAKES:
+            over = replace(event, status=RESOLVED)
+            work.jobs.append(_Job(channel, Message(over, event.at, again=True, told_severity=event.severity)))
+    return work
+
+
+def probe(channels: Iterable[Channel]) -> tuple[Delivery, ...]:
+    """Reach every channel (TCP and TLS) without telling it anything; one delivery each, its reason where that was."""
     works = []
     for channel in channels:
-        jobs = [_Job(channel, Message(each, each.at)) for each in told if each.severity in channel.severities]
-        works.append(_Work(channel, jobs))
+        event = Event("probe", "info", FIRING, "probe", source="test")
+        works.append(_Work(channel, [_Job(channel, Message(event, event.at), probes=True)]))
     _run_all(works)
     return tuple(job.delivery() for work in works for job in work.jobs)
 
@@ -100,12 +149,17 @@ def heartbeat(component: str, signal: str, channels: Iterable[Channel]) -> tuple
 
 @dataclass
 class _Job:
-    """One message for one channel, and what became of it. With a `signal` it is a heartbeat."""
+    """One message for one channel, and what became of it.
+
+    With a `signal` it is a heartbeat; with `probes` the channel is only reached, and `place` says where.
+    """
 
     channel: Channel
     message: Message
     retried: bool = False
     signal: str | None = None
+    probes: bool = False
+    place: str = ""
     error: HoldfastError | None = None
     tried: int = 0
     seconds: float = 0.0
@@ -119,7 +173,7 @@ class _Job:
             self.channel,
             self.message.event,
             SENT if error is None else FAILED,
-            "" if error is None else self.channel.redact(str(error)),
+            self.place if error is None else self.channel.redact(str(error)),
             error_code=None if error is None else error.code,
             attempts=self.tried,
             seconds=self.seconds,
@@ -165,7 +219,9 @@ def _attempt(job: _Job, end: float) -> None:
 def _send_once(job: _Job, timeout: float) -> HoldfastError | None:
     channel = job.channel
     try:
-        if job.signal is not None and isinstance(channel, HeartbeatChannel):
+        if job.probes:
+            job.place = channel.probe(timeout)
+        elif job.signal is not None and isinstance(channel, HeartbeatChannel):
             channel.ping(job.message.event.component, job.signal, timeout)
         else:
             channel.send(job.message, timeout)
@@ -194,6 +250,15 @@ class _Run:
         self._channels = channels
         self._state = state
         self._warn = warn
+
+    def preview(self, event: Event) -> tuple[Delivery, ...]:
+        now = utc_now()
+        told: list[Delivery] = []
+        entries = self._state.read()
+        works = [self._plan(channel, event, entries, now, told) for channel in self._channels]
+        jobs = [job for work in works for job in work.jobs if not job.retried]
+        wanted = (_delivery(job.channel, job.message.event, WOULD_SEND, "") for job in jobs)
+        return (*told, *wanted)
 
     def deliver(self, event: Event | None, *, all_known: bool = False) -> tuple[Delivery, ...]:
         now = utc_now()

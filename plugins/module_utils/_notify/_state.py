@@ -244,6 +244,7 @@ class State:
         self._directory = directory
         self._warn = warn
         self._usable = True
+        self._loaded = ""
 
     @contextlib.contextmanager
     def changing(self, now: datetime) -> Iterator[Entries]:
@@ -263,6 +264,14 @@ class State:
                 except OSError as error:
                     self._complain(error)
 
+    def read(self) -> Entries:
+        """The entries, for somebody who only looks."""
+        try:
+            return self._load(repair=False)
+        except (HoldfastError, OSError) as error:
+            self._complain(error)
+            return {}
+
     @property
     def usable(self) -> bool:
         """Whether what was to be remembered is."""
@@ -276,11 +285,12 @@ class State:
             )
         self._usable = False
 
-    def _load(self) -> Entries:
+    def _load(self, *, repair: bool = True) -> Entries:
         path = os.path.join(self._directory, _STATE)
         try:
             with open(path, encoding="utf-8") as file:
-                document = json.load(file)
+                self._loaded = file.read()
+            document = json.loads(self._loaded)
             if document["version"] != _VERSION:
                 raise ValueError("another version")
             return {
@@ -291,7 +301,9 @@ class State:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError, HoldfastError):
             kept = f"{path}.damaged"
-            os.replace(path, kept)
+            if repair:
+                os.replace(path, kept)
+                self._loaded = ""
             self._warn(f"{path} was damaged and is kept as {kept}; what was told before is forgotten.")
             return {}
 
@@ -307,7 +319,10 @@ class State:
                 channel: {key: entry.as_json() for key, entry in keys.items()} for channel, keys in kept.items() if keys
             },
         }
-        self._write(_STATE, json.dumps(document, indent=1, sort_keys=True) + "\n")
+        text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+        if text == self._loaded:
+            return  # as most often: nothing is told that has not been
+        self._write(_STATE, text)
         # The timer looks for this file, so that it starts nothing while there is nothing to do.
         if undelivered:
             self._write(UNDELIVERED, f"{undelivered}\n")

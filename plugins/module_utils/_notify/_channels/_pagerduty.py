@@ -34,6 +34,7 @@ class PagerDutyChannel(HttpChannel):
     )
     SEVERITIES: ClassVar[Sequence[str]] = ("critical",)
     """Only what must wake somebody, unless told otherwise."""
+    WAKES: ClassVar[bool] = True
 
     def send(self, message: Message, timeout: float) -> None:
         self.post(payload(message, self.needed("routing_key")), timeout)
