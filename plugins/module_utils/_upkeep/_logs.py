@@ -60,7 +60,6 @@ LOG = Spec(
         "signal": {"type": "str", "choices": ["HUP", "USR1", "USR2"]},
         "replaces": {"type": "list", "elements": "str", "default": []},
     },
-    mutually_exclusive=(("copytruncate", "mode"), ("copytruncate", "owner"), ("copytruncate", "reload")),
     required_by={"group": ("owner",), "signal": ("reload",)},
 )
 """An element of the list, and of the option `logs` of the module `logrotate_config`."""
@@ -75,7 +74,6 @@ _ELEMENT = Spec(
         "reload": {"type": "list", "elements": "unit"},
         "replaces": {"type": "list", "elements": "name", "default": []},
     },
-    mutually_exclusive=LOG.mutually_exclusive,
     required_by=LOG.required_by,
 )
 
@@ -182,7 +180,6 @@ class Log:
 
     def _reopen(self, unit: str) -> str:
         """A unit that is stopped has no log open; one that cannot reload is a failure that logrotate reports."""
-        unit = unit if "." in unit else f"{unit}.service"
         how = f"kill --kill-who=main --signal={self.signal}" if self.signal else "reload"
         return f"if systemctl is-active --quiet '{unit}'; then systemctl {how} '{unit}'; fi"
 
@@ -230,6 +227,9 @@ def _log(given: Mapping[str, Any], report: Report) -> Log:
     for option, account in {**accounts, "su": user, **({"su (group)": group} if _colon else {})}.items():
         if account and not _ACCOUNT.fullmatch(account):
             report.key(option).add("is not the name of a user or group")
+    for option in ("mode", "owner", "reload") if given.get("copytruncate") else ():
+        if option in given:
+            report.add(f"copytruncate and {option} exclude each other")
     mode = given.get("mode")
     if mode is not None and not _MODE.fullmatch(mode):
         report.key("mode").add('must be three octal digits, such as "0640"')
@@ -255,9 +255,9 @@ def _check_paths(paths: list[str], keep: int | timedelta, report: Report) -> Non
     for number, path in enumerate(paths):
         place = report.key("paths").index(number)
         if not _PATH.fullmatch(path) or ".." in path.split("/") or path.endswith("/"):
-            place.add(
-                "must be an absolute path of a file, with nothing but letters, digits, . _ @ % + , : = - and * ? []"
-            )
+            place.add("must be the absolute path of a file, of letters, digits, . _ @ % + , : = - and wildcards * ? []")
+        elif path.endswith("*"):
+            place.add("would also match what was rotated; write for example *.log")
         elif not isinstance(keep, int) and re.search(r"[*?\[]", path.rpartition("/")[0]):
             place.add("has a wildcard in a directory; that needs a number of logs in keep, not a length of time")
 

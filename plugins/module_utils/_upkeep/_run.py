@@ -32,7 +32,6 @@ HOST_UPKEEP = Spec(
             "elements": "dict",
             "default": [],
             "options": LOG.options,
-            "mutually_exclusive": LOG.mutually_exclusive,
             "required_by": LOG.required_by,
         },
         "cleanups": {
