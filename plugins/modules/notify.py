@@ -34,8 +34,8 @@ attributes:
     description: Run again without a change in between, it changes nothing.
     support: partial
     details:
-      - A problem that fires again within the channel's C(repeat) (4 hours unless declared) is not told again, nor is one
-        that is resolved already. A test always is.
+      - A problem that fires again within the channel's C(repeat) (4 hours unless declared) is not told again, nor is
+        one that is resolved already. A test always is.
 options:
   status:
     description:
@@ -161,6 +161,12 @@ deliveries:
     retried:
       description: Whether it is an earlier message that could not be delivered then.
       type: bool
+report:
+  description: The same in lines to read.
+  returned: always
+  type: list
+  elements: str
+  sample: ["team (slack): warning firing deploy:shop: sent"]
 error_code:
   description: The kind of the first failure.
   returned: on failure

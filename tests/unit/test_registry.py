@@ -81,7 +81,7 @@ def imported(path: Path) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize("package", ["_engines", "_repositories"])
+@pytest.mark.parametrize("package", ["_engines", "_repositories", "_notify/_channels"])
 def test_the_registry_of_a_package_imports_every_file_of_it(package: str) -> None:
     directory = PLUGINS / "module_utils" / package
     reached, waiting = {directory / "__init__.py"}, [directory / "_registry.py"]

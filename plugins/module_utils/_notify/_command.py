@@ -18,12 +18,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .._durations import counted
 from .._errors import InvalidOption
 from . import _config, _unit
 from ._channels._heartbeat import SIGNALS, SUCCESS
 from ._interface import Channel
-from ._model import FAILED, FIRING, RESOLVED, SENT, SEVERITIES, Delivery, Event
+from ._model import FIRING, RESOLVED, SEVERITIES, Delivery, Event
 from ._send import STATE_DIR, deliver, flush, heartbeat, probe, send_tests, to_stderr
 
 DETAILS_LIMIT = 100_000
@@ -181,15 +180,7 @@ def _report(deliveries: Sequence[Delivery], as_json: bool) -> int:
     else:
         for delivery in deliveries:
             stream = sys.stderr if delivery.failed else sys.stdout
-            stream.write(_line(delivery) + "\n")
+            stream.write(delivery.line() + "\n")
         if not deliveries:
             sys.stdout.write("Nothing to send.\n")
     return int(any(delivery.failed for delivery in deliveries))
-
-
-def _line(delivery: Delivery) -> str:
-    words = {SENT: "sent", FAILED: "NOT sent"}.get(delivery.outcome, "not sent")
-    line = f"{delivery.channel} ({delivery.type}): {delivery.severity} {delivery.status} {delivery.key}: {words}"
-    if delivery.attempts > 1:
-        line += f" after {counted(delivery.attempts, 'try', 'tries')}"
-    return f"{line}: {delivery.reason}" if delivery.reason else line

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .._durations import counted
 from .._errors import InvalidOption
 from .._manifest import parse_time, rfc3339, utc_now
 
@@ -152,6 +153,14 @@ class Delivery:
     @property
     def failed(self) -> bool:
         return self.outcome == FAILED
+
+    def line(self) -> str:
+        """All of it for people, on one line."""
+        words = {SENT: "sent", FAILED: "NOT sent", WOULD_SEND: "would be sent"}.get(self.outcome, "not sent")
+        line = f"{self.channel} ({self.type}): {self.severity} {self.status} {self.key}: {words}"
+        if self.attempts > 1:
+            line += f" after {counted(self.attempts, 'try', 'tries')}"
+        return f"{line}: {self.reason}" if self.reason else line
 
     def as_json(self) -> dict[str, Any]:
         return {

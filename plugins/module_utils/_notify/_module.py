@@ -61,7 +61,12 @@ def run(module: Module) -> None:
         module.fail_json(msg=str(error), changed=False, **error.result())
         return
     told = sorted({each.channel for each in deliveries if each.outcome in (SENT, WOULD_SEND)})
-    result = {"changed": bool(told), "channels": told, "deliveries": [each.as_json() for each in deliveries]}
+    result = {
+        "changed": bool(told),
+        "channels": told,
+        "deliveries": [each.as_json() for each in deliveries],
+        "report": [each.line() for each in deliveries],
+    }
     failed = [f"{each.channel} ({each.severity}): {each.reason}" for each in deliveries if each.failed]
     if failed:
         first = next(each for each in deliveries if each.failed)
