@@ -3,6 +3,7 @@
 #   make quickstart [STORE=s3]   see a database backed up, destroyed, restored and proved equal
 #   make test                    unit and integration tests on real servers
 #   make lint sanity             every checker; ansible-test sanity on three versions of ansible-core
+#   make molecule [SCENARIO=default|omnidoc|cron|hostile|all]  real Debian hosts; root, Docker, Python >= 3.11
 #   make bench docs slow build clean
 
 PYTHON ?= python3
@@ -10,6 +11,8 @@ STORE ?= local
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SCENARIO ?= default
+MOLECULE_ARGS ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,9 +27,12 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONDONTWRITEBYTECODE=1
 requirements_key = $(shell cat $(1) | cksum | cut -d' ' -f1)
 TEST_STAMP := $(VENV)/.test-$(call requirements_key,requirements.txt requirements-test.txt)
 DEV_STAMP := $(VENV)/.dev-$(call requirements_key,requirements.txt requirements-test.txt requirements-dev.txt)
+# Molecule lives in an environment of its own, so that the ordinary one keeps to ansible-core.
+MOLECULE := $(CURDIR)/.build/molecule
+MOLECULE_STAMP := $(MOLECULE)/.made-$(call requirements_key,requirements-molecule.txt scripts/make-molecule-environment)
 
 .PHONY: help venv dev-venv quickstart test lint lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog lint-docs
-.PHONY: sanity bench docs slow build clean
+.PHONY: sanity test-hosts molecule bench docs slow build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +84,17 @@ lint-docs:
 
 sanity: ## ansible-test sanity on ansible-core 2.17, 2.19 and 2.21
 	tests/sanity/run
+
+test-hosts: ## images of Debian 12 and 13 for `make molecule`: root, mmdebstrap, Docker; built once
+	PYTHON=$(PYTHON) scripts/build-test-hosts
+
+$(MOLECULE_STAMP):
+	PYTHON=$(PYTHON) scripts/make-molecule-environment $(MOLECULE)
+	@touch $@
+
+molecule: $(MOLECULE_STAMP) test-hosts ## a scenario on real Debian hosts; SCENARIO=all for every one
+	@PATH="$(MOLECULE)/bin:$$PATH" MOLECULE_GLOB='molecule/*/molecule.yml' PYTHONDONTWRITEBYTECODE=1 \
+	  molecule --base-config molecule/base.yml test $(if $(filter all,$(SCENARIO)),--all,--scenario-name $(SCENARIO)) $(MOLECULE_ARGS)
 
 bench: venv ## speed and memory against the usual tools (tests/benchmarks)
 	$(RUN) tests/benchmarks/run $(BENCH_ARGS)
