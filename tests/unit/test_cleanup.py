@@ -295,7 +295,7 @@ def test_a_directory_of_the_system_or_of_many_is_refused(path: str) -> None:
         safe_path(path)
 
 
-@pytest.mark.parametrize("path", ["relative", "", "/srv/../etc", "/srv/app/.."])
+@pytest.mark.parametrize("path", ["relative", "", "/srv/../etc", "/srv/app/..", "/srv/a\nb", '/srv/a"b'])
 def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
     with pytest.raises(InvalidOption):
         safe_path(path)

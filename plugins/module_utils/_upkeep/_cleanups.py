@@ -175,6 +175,8 @@ def safe_path(path: str) -> str:
     """
     if not path.startswith("/"):
         raise InvalidOption("must be an absolute path")
+    if not path.isprintable() or any(character in path for character in '"\\'):
+        raise InvalidOption("must have no quotes, backslashes or control characters in it")  # it stands in a unit
     if ".." in path.split("/"):
         raise InvalidOption("must not go upwards (..)")
     short = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
