@@ -22,7 +22,7 @@ from .._errors import HoldfastError, InvalidOption
 from .._host import _paths
 from .._notify._config import host_name
 from ._document import Known, document, lines, overall
-from ._interface import STATUSES, Check
+from ._interface import PASS, STATUSES, Check
 from ._parse import COMPREHENSIVE, PROFILES, from_config, in_profile
 from ._record import Record
 from ._runner import run_checks
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--check", metavar="NAME", action="append", default=[], help="this check only; may be repeated")
     parser.add_argument("--json", action="store_true", help="print the health+json document")
+    parser.add_argument("--quiet", action="store_true", help="print only what is not well")
     parser.add_argument("--config", default=_paths.HEALTH, help=argparse.SUPPRESS)
     recording = parser.add_argument_group("what timers add")
     recording.add_argument(
@@ -90,7 +91,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(document(known, host, time.time()), indent=1) + "\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines(known, seconds)))
+        told = [each for each in known if each.status != PASS] if arguments.quiet else known
+        if told or not arguments.quiet:
+            sys.stdout.write("".join(f"{line}\n" for line in lines(told, known, seconds)))
     sys.stdout.flush()
     if arguments.record:
         _tell(record)

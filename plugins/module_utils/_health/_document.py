@@ -138,16 +138,20 @@ def _reason(known: Known) -> str:
     return "It has failed before, and is well again; more good runs in a row are wanted before that is believed."
 
 
-def lines(known: Sequence[Known], seconds: float) -> Iterator[str]:
-    """The same for people: what is bad at the end, where it is seen."""
-    width = max((len(each.result.name) for each in known), default=0)
-    for each in sorted(known, key=lambda one: (PASS, WARN, FAIL).index(one.status)):
+def lines(told: Sequence[Known], known: Sequence[Known], seconds: float) -> Iterator[str]:
+    """The same for people: what is bad at the end, where it is seen.
+
+    Args:
+        told: those of them that get a line.
+    """
+    width = max((len(each.result.name) for each in told), default=0)
+    for each in sorted(told, key=lambda one: (PASS, WARN, FAIL).index(one.status)):
         mark = each.status if each.status == PASS else each.status.upper()
         said = _reason(each) or ", ".join(filter(None, map(_value, each.result.measurements)))
         yield f"{mark:<4}  {each.result.name:<{width}}  {said}".rstrip()
     counts = [(sum(each.status == status for each in known), status) for status in (PASS, WARN, FAIL)]
-    told = ", ".join(f"{number} {status}" for number, status in counts if number)
-    yield f"{counted(len(known), 'check')} in {seconds:.1f} s: {told}." if known else "No checks are declared here."
+    summary = ", ".join(f"{number} {status}" for number, status in counts if number)
+    yield f"{counted(len(known), 'check')} in {seconds:.1f} s: {summary}." if known else "No checks are declared here."
 
 
 def _value(measurement: Measurement) -> str:

@@ -139,7 +139,9 @@ class Record:
         replace_file(os.path.join(_paths.HEALTH_STATE, _STATE), kept, 0o600)
 
     def _publish(self, now: float) -> list[str]:
-        os.makedirs(_paths.RUN, mode=0o755, exist_ok=True)
+        if not os.path.isdir(_paths.RUN):
+            os.makedirs(_paths.RUN)
+            os.chmod(_paths.RUN, 0o755)  # whatever the umask
         # Readable by all: it holds no secret, and the endpoint that serves it has no rights at all.
         replace_file(_paths.HEALTH_REPORT, document(self.known, self._host, now), 0o644)
         if not self._textfile_dir:
