@@ -108,12 +108,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: Sequence[str]) -> int:
+    if name == "complete":
+        return _complete(words)
     subcommand = SUBCOMMANDS.get(name)
     if subcommand is None:
         near = difflib.get_close_matches(name, SUBCOMMANDS, 1)
         meant = f", did you mean {near[0]}?" if near else "."
         sys.stderr.write(f"holdfast: there is no command {name}{meant}\nTry: holdfast --help\n")
         return USAGE_ERROR
+    parser, module = _parser(name, subcommand)
+    return int(module.run(parser.parse_args(words)))
+
+
+def _parser(name: str, subcommand: Subcommand) -> tuple[Parser, Any]:
+    """The parser of a subcommand, and the file that it lives in."""
     module = subcommand.load()
     parser = Parser(
         prog=f"holdfast {name}",
@@ -125,7 +133,23 @@ def _run(name: str, words: Sequence[str]) -> int:
         module.add_arguments(parser, name)
     else:
         module.add_arguments(parser)
-    return int(module.run(parser.parse_args(words)))
+    return parser, module
+
+
+def _complete(words: Sequence[str]) -> int:
+    """`holdfast complete WORD…`: what could stand in the place of the last word. For the shell's completion."""
+    from . import _complete
+
+    *before, _typed = words or [""]
+    if not before:
+        offered = [*SUBCOMMANDS, "--help"]
+    elif before[0] in SUBCOMMANDS:
+        parser, _module = _parser(before[0], SUBCOMMANDS[before[0]])
+        offered = _complete.words(parser, before[0], before[1:])
+    else:
+        offered = []
+    sys.stdout.write("".join(f"{word}\n" for word in offered))
+    return 0
 
 
 def _help() -> str:
