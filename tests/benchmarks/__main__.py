@@ -9,6 +9,7 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, Callable
@@ -39,6 +40,9 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the contests and stop")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="of all volumes (default 1: what the page promises)")
+    parser.add_argument(
+        "--directory", help="of all data and servers (default: TMPDIR); /dev/shm keeps a busy disk out of it"
+    )
     parser.add_argument("--no-page", action="store_true", help="print the page instead of writing docs/benchmarks.md")
     return parser.parse_args(words)
 
@@ -46,6 +50,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str]) -> int:
     arguments = _arguments(words)
     signal.signal(signal.SIGTERM, lambda *_how: sys.exit(143))  # so that the servers and their data are removed
+    tempfile.tempdir = arguments.directory
     failed: list[str] = []
     fresh: dict[str, Any] = {}
     with Stand(arguments.scale) as stand:
