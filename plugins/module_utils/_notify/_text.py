@@ -34,9 +34,7 @@ def title(message: Message, limit: int = 200) -> str:
 def facts(message: Message) -> list[tuple[str, str]]:
     """Names and values that are worth a line of their own."""
     event = message.event
-    found = [("Host", event.host)]
-    if event.component:
-        found.append(("Component", event.component))
+    found = [(name, value) for name, value in (("Host", event.host), ("Component", event.component)) if value]
     found.append(("When", _time(message)))
     if message.again:
         lasted = format_duration(max(event.at - message.since, event.at - event.at))

@@ -35,12 +35,14 @@ class DiscordChannel(HttpChannel):
 def payload(message: Message) -> dict[str, Any]:
     """The document of one message: an embed that mentions nobody, whatever stands in it."""
     title = _text.title(message, _TITLE)
-    fields, room = [], _FACTS
+    fields: list[dict[str, Any]] = []
+    room = _FACTS
     for name, value in _text.facts(message)[:_FIELDS]:
-        field = {"name": _text.clip(name, _FIELD_NAME), "value": _text.clip(value, _FIELD_VALUE), "inline": True}
-        room -= len(name) + len(value)
-        if room >= 0:
-            fields.append(field)
+        label, text = _text.clip(name, _FIELD_NAME), _text.clip(value, _FIELD_VALUE)
+        room -= len(label) + len(text)
+        if room < 0:
+            break
+        fields.append({"name": label, "value": text, "inline": True})
     unsent = _text.unsent(message)
     used = len(title) + _FACTS + len(unsent) + 16
     details = _text.details(message, min(_DESCRIPTION, _ALL - used) - len(unsent) - 16).replace("```", "'''")

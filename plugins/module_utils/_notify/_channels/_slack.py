@@ -16,8 +16,8 @@ from .._http_channel import HttpChannel
 from .._interface import HTTP_OPTIONS, one_of
 from .._model import Message
 
-_HEADER, _SECTION, _FIELD, _FIELDS = 150, 3000, 2000, 10
-"""Characters that Slack takes in a header, a section and a field, and how many fields a section has."""
+_SECTION, _FIELD, _FIELDS = 3000, 2000, 10
+"""Characters that Slack takes in a section and a field, and how many fields a section has."""
 
 
 class SlackChannel(HttpChannel):
@@ -31,22 +31,23 @@ class SlackChannel(HttpChannel):
 
 
 def payload(message: Message) -> dict[str, Any]:
-    """The document of one message; `text` is what notifications and screen readers show."""
+    """The document of one message: the title as its text, the rest beside a line in the colour of its severity."""
     facts = _text.facts(message)[:_FIELDS]
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": _text.title(message, _HEADER), "emoji": False}},
-        {"type": "section", "fields": [_words(f"*{name}*\n{value}", _FIELD) for name, value in facts]},
+        {"type": "section", "fields": [_words(f"*{name}*\n{value}", _FIELD) for name, value in facts]}
     ]
-    details = _text.details(message)
+    details = _text.details(message).replace("```", "'''")
     if details:
-        # Escaping makes it longer; the fence takes six characters and two line ends.
-        fenced = _text.clip_middle(_escaped(details.replace("```", "'''")), _SECTION - 8)
+        # Escaping makes it longer; the fences and their line ends take eight characters.
+        fenced = _text.clip_middle(_escaped(details), _SECTION - 8)
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"```\n{fenced}\n```"}})
     unsent = _text.unsent(message)
     if unsent:
         blocks.append({"type": "context", "elements": [_words(unsent, _FIELD)]})
-    colour = f"#{_text.colour(message):06x}"
-    return {"text": _escaped(_text.title(message)), "attachments": [{"color": colour, "blocks": blocks}]}
+    return {
+        "text": f"*{_escaped(_text.title(message))}*",
+        "attachments": [{"color": f"#{_text.colour(message):06x}", "blocks": blocks}],
+    }
 
 
 def _words(text: str, limit: int) -> dict[str, Any]:
