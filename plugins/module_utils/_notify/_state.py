@@ -165,7 +165,7 @@ class Entry:
         """Whether the pending event may be tried. `reachable`: the channel is used just now, so it need not wait."""
         if self.pending is None or self._leased(now):
             return False
-        waits = self.retry_at is not None and _recent(now, MAXIMUM_WAIT, self.retry_at)
+        waits = self.retry_at is not None and _ahead(self.retry_at, MAXIMUM_WAIT, now)
         return reachable or not waits
 
     def expired(self, now: datetime) -> bool:
@@ -178,7 +178,7 @@ class Entry:
         return self.pending is None and not self.open and (last is None or now - last > KEEP)
 
     def _leased(self, now: datetime) -> bool:
-        return self.lease is not None and _recent(now, LEASE, self.lease)
+        return self.lease is not None and _ahead(self.lease, LEASE, now)
 
     def _count(self, event: Event) -> None:
         self.unsent += 1
@@ -215,6 +215,11 @@ def _recent(moment: datetime, span: timedelta, now: datetime) -> bool:
     """Whether a moment lies less than `span` before `now`; not one after it: then the clock was set back, and nothing
     may wait until it is that late again."""
     return timedelta(0) <= now - moment < span
+
+
+def _ahead(moment: datetime, span: timedelta, now: datetime) -> bool:
+    """Whether a moment is still to come, and by no more than `span`."""
+    return timedelta(0) < moment - now <= span
 
 
 def _written(moment: datetime | None) -> str | None:
