@@ -35,12 +35,13 @@ class ActionModule(HostAction):
             declared = read_host({name: self.variable(variables, name) for name in VARIABLES})
         except HoldfastError as error:
             return {**result, "failed": True, "msg": str(error), **error.result()}
-        result["components"] = _names(declared)
+        result["components"] = _components(declared)
+        result["work"] = list(declared.work)
         if given["state"] == "checked":
             return {**result, "changed": False, "msg": "Everything that is declared can be right."}
         files = files_of(declared, str(variables["inventory_hostname"]), given["interpreter"], given["root"])
         return {**result, **self.run_quietly(variables, {**given, "files": json.dumps(files)})}
 
 
-def _names(declared: Declared) -> list[str]:
+def _components(declared: Declared) -> list[str]:
     return [component.name for component in declared.declaration.components] if declared.declaration else []

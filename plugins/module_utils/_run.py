@@ -364,6 +364,7 @@ def restore_result(outcome: RestoreResult) -> dict[str, Any]:
         "changed": outcome.changed,
         "msg": outcome.message,
         "plan": list(outcome.plan.summary),
+        "live": outcome.plan.live,
         "repository": outcome.repository,
         "proof": proof_result(outcome.proof),
         "safety_backup": dict(outcome.safety_backup) if outcome.safety_backup else None,

@@ -120,6 +120,11 @@ plan:
   type: list
   elements: str
   sample: ["/srv/documents: 2 new, 0 replaced, 18232 kept, 0 as they are", "to write: 34567 bytes"]
+live:
+  description: The name of what is in use and is replaced, as O(confirm) must say it; null where nothing is.
+  returned: when the preflight passed
+  type: str
+  sample: /srv/documents
 repository:
   description: The repository that was read.
   returned: when one was found

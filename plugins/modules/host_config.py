@@ -84,6 +84,14 @@ components:
   type: list
   elements: str
   sample: [omnidoc_db, omnidoc_documents]
+work:
+  description:
+    - The variables that give the host something to do, which are C(holdfast_components), C(holdfast_health_checks),
+      C(holdfast_logs) and C(holdfast_cleanups). None of them on a host that is to be left alone.
+  returned: with O(state=checked) and O(state=present)
+  type: list
+  elements: str
+  sample: [holdfast_components, holdfast_health_checks]
 changes:
   description: Files that were written or removed, or would be in check mode.
   returned: with O(state=present) and O(state=absent)

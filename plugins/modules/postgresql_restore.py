@@ -175,6 +175,11 @@ plan:
   type: list
   elements: str
   sample: ["create database 'shop': UTF8, libc C.UTF-8, owner 'shop', 123456789 bytes"]
+live:
+  description: The name of what is in use and is replaced, as O(confirm) must say it; null where nothing is.
+  returned: when the preflight passed
+  type: str
+  sample: shop
 repository:
   description: The repository that was read.
   returned: when one was found

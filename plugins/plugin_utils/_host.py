@@ -50,6 +50,8 @@ VARIABLES = (
 )
 """Everything that can be declared of a host."""
 
+_WORK = ("holdfast_components", "holdfast_health_checks", "holdfast_logs", "holdfast_cleanups")
+
 T = TypeVar("T")
 
 
@@ -62,6 +64,11 @@ class Declared:
     notifications: Notifications = field(repr=False)
     checks: tuple[Check, ...] = field(repr=False)
     settings: HostSettings
+
+    @property
+    def work(self) -> tuple[str, ...]:
+        """The variables that give the host something to do; the others only say how, and often stand for all hosts."""
+        return tuple(name for name in _WORK if self.values[name])
 
 
 def read_host(values: Mapping[str, Any]) -> Declared:
