@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -50,7 +51,8 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str]) -> int:
     arguments = _arguments(words)
     signal.signal(signal.SIGTERM, lambda *_how: sys.exit(143))  # so that the servers and their data are removed
-    tempfile.tempdir = arguments.directory
+    if arguments.directory:
+        tempfile.tempdir = os.environ["TEST_SERVERS_DIRECTORY"] = arguments.directory
     failed: list[str] = []
     fresh: dict[str, Any] = {}
     with Stand(arguments.scale) as stand:

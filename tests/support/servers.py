@@ -57,7 +57,8 @@ def dropped_to(user: str | None) -> dict[str, Any]:
 
 def short_directory(prefix: str, owner: str | None = None) -> Path:
     """A fresh directory with a path short enough for a Unix socket inside it (the kernel allows 107 bytes)."""
-    base = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else tempfile.gettempdir()
+    wanted = os.environ.get("TEST_SERVERS_DIRECTORY", "/tmp")
+    base = wanted if os.access(wanted, os.W_OK | os.X_OK) else tempfile.gettempdir()
     path = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
     if len(os.fsencode(path)) > 70:
         raise OSError(f"{path} is too long to hold a Unix socket; set TMPDIR to something shorter")
