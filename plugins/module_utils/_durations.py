@@ -141,6 +141,14 @@ def parse_size(text: str) -> int:
     return int(match.group(1)) * _SIZE_UNITS[unit]
 
 
+def roughly(seconds: float) -> str:
+    """`12 min`, `7 h`, `3 d`: how long something is, as people say it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Write how many of something there are: `1 backup`, `2 backups`; `many` where that is not `one` and an s."""
     return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.holdfast.ops.plugins.module_utils._durations import roughly
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption, NotFound
 from ansible_collections.holdfast.ops.plugins.module_utils._manifest import parse_time
 from ansible_collections.holdfast.ops.plugins.plugin_utils._progress import size
@@ -85,7 +86,7 @@ def _finding(one: Mapping[str, Any]) -> str:
 def _backup(one: Mapping[str, Any]) -> str:
     """A line of the catalogue."""
     verified, failure = one.get("verified") or {}, one.get("last_failure")
-    words = [str(one.get("backup_id")), f"{age(one.get('age_seconds') or 0)} old"]
+    words = [str(one.get("backup_id")), f"{roughly(one.get('age_seconds') or 0)} old"]
     if one.get("stored_bytes") is not None:
         words.append(size(one["stored_bytes"]))
     words.append(f"verified: {verified.get('level') or 'never'}")
@@ -97,14 +98,6 @@ def _backup(one: Mapping[str, Any]) -> str:
     if one.get("set"):
         words.append(str(one["set"]))
     return "  ".join(words)
-
-
-def age(seconds: float) -> str:
-    """`12 min`, `7 h`, `3 d`: how old something is, as people say it."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def of_one_stamp(results: Iterable[Mapping[str, Any]], set_name: str, at: str = "") -> dict[str, str]:
