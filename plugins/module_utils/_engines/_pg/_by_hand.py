@@ -8,27 +8,14 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 
 from ..._manifest import Artefact, safe_name
+from .._by_hand import decoded
 
 PRESENT_ANYWHERE = ("postgres", "template1")
 """Databases that every cluster has, so that they cannot be created again."""
-
-
-def decoded(artefact: Artefact) -> str:
-    """A pipeline that writes an artefact's original bytes to stdout. KEY stands for the file with the age identity."""
-    files = [shlex.quote(os.path.basename(part.key)) for part in artefact.objects]
-    stages = [f"cat {' '.join(files)}"]
-    if artefact.encryption == "age":
-        stages.append('age -d -i "$KEY"')
-    elif artefact.encryption == "gpg":
-        stages.append("gpg -d")
-    if artefact.compression == "zstd":
-        stages.append("zstd -dc")
-    return " | ".join(stages)
 
 
 def by_hand_lines(roles: Artefact, databases: Sequence[str]) -> list[str]:
