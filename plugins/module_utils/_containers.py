@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Callable, cast
 
 from ._errors import (
     HoldfastError,
@@ -130,6 +130,35 @@ class Container:
             return code, out, process.stderr
         finally:
             process.terminate()
+
+    def host_path(self, path: str) -> str | None:
+        """Where on this host a path inside lies; None when it is part of the container itself."""
+        found = self._found(lambda: self._client.api.inspect_container(self.id))
+        mounts = [(str(each["Destination"]).rstrip("/"), str(each.get("Source") or "")) for each in found["Mounts"]]
+        for inside, outside in sorted(mounts, key=lambda pair: len(pair[0]), reverse=True):
+            if outside and (path == inside or path.startswith(inside + "/")):
+                return outside + path[len(inside) :]
+        return None
+
+    def is_running(self) -> bool:
+        return bool(self._found(lambda: self._client.api.inspect_container(self.id))["State"]["Running"])
+
+    def stop(self, timeout: int) -> None:
+        """Stop it, with so many seconds to do so by itself."""
+        # The engine answers only when it has stopped.
+        self._client.api.timeout = timeout + _API_TIMEOUT
+        self._found(lambda: self._client.api.stop(self.id, timeout=timeout))
+
+    def start(self) -> None:
+        """Start it again."""
+        self._found(lambda: self._client.api.start(self.id))
+
+    @staticmethod
+    def _found(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except _docker().errors.DockerException as error:
+            raise _docker_error(error) from None
 
     def close(self) -> None:
         self._client.close()

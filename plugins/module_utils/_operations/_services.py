@@ -31,14 +31,14 @@ def stopped_services(units: Sequence[str], progress: Progress) -> Iterator[None]
         yield
         return
     systemctl = find_program("systemctl", package="systemd")
-    running = [unit for unit in units if _is_active(systemctl, unit)]
+    running = [unit for unit in units if is_active(systemctl, unit)]
     stopped: list[str] = []
     failure: list[BaseException] = []
     try:
         progress.stage("stop services")
         for unit in running:
             stopped.append(unit)
-            run([systemctl, "stop", "--", unit], timeout=TIMEOUT, stage="stop services")
+            stop_unit(systemctl, unit)
         yield
     except BaseException as error:
         failure.append(error)
@@ -78,7 +78,17 @@ def _start_one(systemctl: str, unit: str) -> Interrupted | None:
     return None
 
 
-def _is_active(systemctl: str, unit: str) -> bool:
+def stop_unit(systemctl: str, unit: str) -> None:
+    """Stop a unit and wait until it has stopped."""
+    run([systemctl, "stop", "--", unit], timeout=TIMEOUT, stage="stop services")
+
+
+def is_active(systemctl: str, unit: str) -> bool:
+    """Whether a unit runs, or is about to.
+
+    Raises:
+        NotFound: there is no such unit.
+    """
     _code, out, _err = run([systemctl, "show", "--property=LoadState,ActiveState", "--", unit], stage="preflight")
     state = dict(line.split("=", 1) for line in out.decode().splitlines() if "=" in line)
     if state.get("LoadState") in (None, "not-found", "bad-setting"):
