@@ -14,6 +14,8 @@ from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry im
 _SAID = {
     "scratch_database": "With the level V(restore), do not start a private cluster: restore into a temporary database "
     "of the server that the login options name, and drop it again.",
+    "run_as": "Unprivileged user of this host that the programs run as. A scratch server never runs as root.",
+    "load_timeout": "Seconds that a scratch server gets to load the dump.",
 }
 """Options that only a verification has."""
 

@@ -14,5 +14,6 @@ from __future__ import annotations
 from ._files import FilesEngine
 from ._interface import Engine
 from ._postgresql import PostgresqlEngine
+from ._redis import RedisEngine
 
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (PostgresqlEngine, FilesEngine)}
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (PostgresqlEngine, FilesEngine, RedisEngine)}
