@@ -157,6 +157,11 @@ class Textfile:
         """Drop all series of some metrics, so that what no longer exists is no longer told."""
         self._samples = {key: value for key, value in self._samples.items() if key[0] not in names}
 
+    @property
+    def samples(self) -> Mapping[tuple[str, Labels], float]:
+        """All series by name and labels."""
+        return self._samples
+
     def _labels(self, labels: Mapping[str, str]) -> Labels:
         common = {} if self._component is None else {"component": self._component}
         return tuple(sorted({**common, **labels}.items()))
@@ -209,6 +214,12 @@ class Textfile:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def read_samples(directory: str, verb: str, component: str, name: str) -> list[float]:
+    """The values of one metric in the file of a verb and component; none where there is no such file."""
+    file = Textfile(directory, verb, component)
+    return [value for (metric, _labels), value in file.samples.items() if metric == name]
 
 
 def _escape(text: str) -> str:

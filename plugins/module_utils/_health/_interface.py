@@ -135,10 +135,14 @@ class Deadline:
         Raises:
             TimedOut: none are.
         """
-        left = self._end - time.monotonic()
+        left = self.left()
         if left <= 0:
             raise self.missed(doing)
         return left
+
+    def left(self) -> float:
+        """Seconds that are left, also when none are."""
+        return self._end - time.monotonic()
 
     def missed(self, doing: str = "") -> TimedOut:
         """The error that says so."""

@@ -120,6 +120,18 @@ class HttpCheck(Kind):
         yield self._status(answer.status)
         yield from self._content(body)
 
+    def fetch(self, deadline: Deadline) -> bytes:
+        """The body of a good answer, for kinds that look at a page of their own.
+
+        Raises:
+            ToolFailed: it is no good answer.
+        """
+        answer, body, _measured = self._request(urlsplit(self.options["url"]), deadline)
+        judged_status = self._status(answer.status)
+        if judged_status.status != PASS:
+            raise ToolFailed(judged_status.output)
+        return body
+
     def _request(
         self, url: SplitResult, deadline: Deadline
     ) -> tuple[http.client.HTTPResponse, bytes, list[Measurement]]:
