@@ -9,10 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.utils.display import Display
-from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component, Declaration
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import UPKEEPS, Component, Declaration
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, InvalidOption
 from ansible_collections.holdfast.ops.plugins.plugin_utils._action import HostAction
-from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import arguments, read_declaration
+from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
+    arguments,
+    read_declaration,
+    uses_shared_tmp,
+    written_directories,
+)
 
 display = Display()
 
@@ -35,6 +40,7 @@ class ActionModule(HostAction):
                 "component": {"type": "str"},
                 "set": {"type": "str"},
                 "tag": {"type": "str"},
+                "upkeep": {"type": "str", "choices": list(UPKEEPS)},
                 "options": {"type": "dict", "default": {}},
             },
             required_if=[["verb", verb, ["component"]] for verb in ("backup", "restore", "verify", "prune", "info")],
@@ -75,7 +81,8 @@ class ActionModule(HostAction):
             if asked and not left:
                 return _selection(())
             wanted[kind] = ",".join(left) or None
-        return _selection(declaration.select(wanted["component"], wanted["set"], wanted["tag"]))
+        chosen = declaration.select(wanted["component"], wanted["set"], wanted["tag"])
+        return _selection([one for one in chosen if given.get("upkeep") in (None, one.upkeep)])
 
     def _declared_elsewhere(self, variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The components of the other hosts of this play, unchecked: each host checks its own."""
@@ -101,5 +108,13 @@ def _selection(components: Sequence[Component]) -> dict[str, Any]:
         "changed": False,
         "components": [component.name for component in components],
         "sets": {component.name: component.set for component in components if component.set is not None},
+        "policies": {
+            component.name: {
+                **component.policy(),
+                "directories": written_directories(component),
+                "shared_tmp": uses_shared_tmp(component),
+            }
+            for component in components
+        },
         "msg": f"Selected: {', '.join(component.name for component in components) or 'nothing on this host'}.",
     }

@@ -65,6 +65,12 @@ options:
   tag:
     description: With O(verb=select), only components with this tag.
     type: str
+  upkeep:
+    description:
+      - With O(verb=select), only components whose backups are verified and pruned there, as their key C(upkeep) says.
+      - The host's own jobs select V(host) for these two verbs.
+    type: str
+    choices: [host, elsewhere]
   options:
     description:
       - Options of the module for this run, over those that follow from the declaration, such as C(backup_id) or
@@ -121,6 +127,24 @@ sets:
   returned: with O(verb=select)
   type: dict
   sample: {omnidoc_db: omnidoc, omnidoc_files: omnidoc}
+policies:
+  description:
+    - For each of these components, when it is backed up, verified and rehearsed and within which limits, with all
+      defaults filled in; and which directories of the host its runs write to. It holds no secret.
+  returned: with O(verb=select)
+  type: dict
+  sample:
+    omnidoc_db:
+      engine: postgresql
+      schedule: "02:00"
+      verification: {level: checksum, schedule: weekly}
+      drill: weekly
+      upkeep: host
+      rpo_seconds: 86400
+      rto_seconds: 1800
+      max_runtime_seconds: 518400
+      directories: [/srv/backups]
+      shared_tmp: false
 error_code:
   description: The kind of failure; V(invalid_declaration) when the declaration is wrong.
   returned: on failure

@@ -69,6 +69,20 @@ def _verbs(engine: type[Engine]) -> dict[str, Spec]:
     }
 
 
+def written_directories(component: Component) -> list[str]:
+    """Directories on its host that runs of a component write to, those that were declared, sorted."""
+    found = [component.options.get(name) for name in ("state_dir", "scratch_dir", "textfile_dir")]
+    for repository in component.repositories:
+        found += [repository.options.get(name) for name in REPOSITORIES[repository.type].WRITTEN]
+    return sorted({str(path).rstrip("/") for path in found if path})
+
+
+def uses_shared_tmp(component: Component) -> bool:
+    """Whether something that was declared lies in the /tmp that all processes share: a socket, a tree, a repository."""
+    values = [*component.options.values(), *(value for one in component.repositories for value in one.options.values())]
+    return any(isinstance(value, str) and value.startswith(("/tmp/", "/var/tmp/")) for value in values)
+
+
 def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What the module of a verb is called with: the component's options, and over them those of this run.
 

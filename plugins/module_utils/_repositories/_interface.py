@@ -95,6 +95,8 @@ class Repository(abc.ABC):
     type: ClassVar[str]
     OPTIONS: ClassVar[Mapping[str, Any]]
     """Option spec in the form of an Ansible argument spec; `name` and `type` are common to all stores."""
+    WRITTEN: ClassVar[Sequence[str]] = ()
+    """Options that name a directory of this host which is written to; sandboxed jobs must be let in."""
 
     name: str
     part_size: int = 16 * 1024 * 1024

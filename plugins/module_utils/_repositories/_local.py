@@ -45,6 +45,7 @@ class LocalRepository(Repository):
     OPTIONS: ClassVar[Mapping[str, Any]] = {
         "path": {"type": "path"},
     }
+    WRITTEN: ClassVar[Sequence[str]] = ("path",)
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self.name = name

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`holdfast job` as timers and cron run it: real playbooks, real backups, and no success that is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.holdfast.ops.tests.support.host import Host
+from ansible_collections.holdfast.ops.tests.support.servers import short_directory
+
+pytestmark = pytest.mark.ansible
+
+SECRET = "hunter2-not-to-be-seen"
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    one = Host(short_directory("hf-job-"))
+    tree = one.root.parent / "tree"
+    tree.mkdir()
+    (tree / "letter.txt").write_text("dear reader\n")
+    one.declare("letters", path=str(tree))
+    one.write()
+    yield one
+    one.remove()
+
+
+def events(lines: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(line["event"], line.get("verb")) for line in lines]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def test_a_backup_is_made_verified_and_pruned_and_each_is_told(host: Host) -> None:
+    code, out = host.run("job", "backup", "letters")
+    assert code == 0, out
+    (manifest,) = host.manifests("letters")
+    (verified,) = (host.repository / "letters/verified").glob("*/*-checksum-ok.json")
+    assert verified.parent.name == manifest["id"]
+    lines = host.log()
+    assert events(lines) == [
+        ("start", None), ("result", "backup"), ("result", "verify"), ("result", "prune"), ("end", None),
+    ]  # fmt: skip
+    assert lines[1]["backup_id"] == manifest["id"]
+    assert lines[1]["stored_bytes"] > 0
+    assert (lines[2]["results"][0]["backup_id"], lines[2]["results"][0]["ok"]) == (manifest["id"], True)
+    assert lines[-1]["ok"] is True
+    assert len({line["run"] for line in lines}) == 1
+    assert {(line["component"], line["host"], line["job"]) for line in lines} == {("letters", "here", "backup")}
+    assert stat.S_IMODE((host.root / "var/log/holdfast/jobs.jsonl").stat().st_mode) & 0o007 == 0
+    assert "holdfast: backup of letters succeeded" in out
+
+
+def test_upkeep_elsewhere_only_backs_up(host: Host) -> None:
+    host.components[0]["upkeep"] = "elsewhere"
+    host.write()
+    code, out = host.run("job", "backup", "letters")
+    assert code == 0, out
+    assert events(host.log()) == [("start", None), ("result", "backup"), ("end", None)]
+    assert not list((host.repository / "letters").glob("verified/*/*"))
+
+
+def test_deep_verification_looks_at_every_backup_again(host: Host) -> None:
+    for _number in range(2):
+        assert host.run("job", "backup", "letters")[0] == 0
+    first, second = host.manifests("letters")
+    code, out = host.run("job", "verify", "letters")
+    assert code == 0, out
+    last = [line for line in host.log() if line.get("verb") == "verify"][-1]
+    assert {one["backup_id"] for one in last["results"]} == {first["id"], second["id"]}
+    # One byte of the older one rots.
+    blob = max((host.repository / "letters/data").rglob(f"*{first['id']}*/*"), key=lambda path: path.stat().st_size)
+    blob.chmod(0o600)
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(bytes(content))
+    code, out = host.run("job", "verify", "letters")
+    assert code == 1, out
+    end = host.log()[-1]
+    assert (end["event"], end["ok"], end["error_code"]) == ("end", False, "corrupted")
+    assert first["id"] in end["msg"]
+
+
+@pytest.mark.parametrize("component", ["lettres", "../letters", "*"])
+def test_what_is_not_declared_is_no_success(host: Host, component: str) -> None:
+    code, out = host.run("job", "backup", component)
+    assert code == 1, out
+    assert host.log()[-1]["ok"] is False
+    assert host.log()[-1]["error_code"] == "invalid_option"
+
+
+def test_a_failed_backup_is_neither_verified_nor_a_success(host: Host) -> None:
+    host.components[0]["path"] = str(host.root / "nothing-here")
+    host.repositories["primary"]["secret_key"] = SECRET
+    host.write()
+    code, out = host.run("job", "backup", "letters")
+    assert code == 1
+    assert SECRET not in out
+    del host.repositories["primary"]["secret_key"]
+    host.write()
+    code, out = host.run("job", "backup", "letters")
+    assert code == 1
+    lines = host.log()
+    assert events(lines)[-3:] == [("start", None), ("result", "backup"), ("end", None)]
+    assert lines[-1]["error_code"] == lines[-2]["error_code"] == "not_found"
+    assert "nothing-here" in lines[-1]["msg"]
+    assert SECRET not in json.dumps(lines)
+
+
+def test_a_playbook_that_cannot_even_start_is_a_failure(host: Host) -> None:
+    (host.root / "etc/holdfast/inventory.yml").write_text("{")
+    code, out = host.run("job", "backup", "letters")
+    assert code == 1, out
+    assert host.log()[-1]["ok"] is False
+
+
+def slow(host: Host) -> Path:
+    """Let backups of the component take long: a pipe in the scripts' way that nobody writes to."""
+    big = Path(host.components[0]["path"]) / "big"
+    with big.open("wb") as stream:
+        for _number in range(24):
+            stream.write(os.urandom(16 << 20))
+    return big
+
+
+def running(host: Host) -> list[Path]:
+    """What backups that run have announced."""
+    return list((host.repository / "letters/running").glob("*"))
+
+
+def test_the_same_job_does_not_run_twice_at_once(host: Host) -> None:
+    slow(host)
+    first = host.start("job", "backup", "letters")
+    wait_for(lambda: host.log())
+    try:
+        code, out = host.run("job", "backup", "letters")
+        assert code == 75, out
+        assert host.log()[-1]["error_code"] == "locked"
+        assert str(first.pid) in host.log()[-1]["msg"]
+    finally:
+        out, _none = first.communicate()
+    assert first.returncode == 0, out
+
+
+def test_a_stopped_job_stops_everything_that_it_began(host: Host) -> None:
+    slow(host)
+    job = host.start("job", "backup", "letters")
+    wait_for(lambda: running(host))
+    job.send_signal(signal.SIGTERM)
+    out, _none = job.communicate(timeout=60)
+    assert job.returncode == 128 + signal.SIGTERM, out
+    assert (host.log()[-1]["ok"], host.log()[-1]["error_code"]) == (False, "interrupted")
+    assert not host.manifests("letters")
+    assert not of_host(host)
+
+
+def test_a_job_that_takes_too_long_is_stopped(host: Host) -> None:
+    slow(host)
+    code, out = host.run("job", "--timeout", "3s", "backup", "letters")
+    assert code == 124, out
+    assert host.log()[-1]["error_code"] == "timeout"
+    assert not of_host(host)
+
+
+def of_host(host: Host) -> list[int]:
+    """Processes that belong to this host."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"HOLDFAST_ROOT={host.root}\0".encode() in (path / "environ").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_killed_job_leaves_nothing_running_under_its_supervisor(host: Host) -> None:
+    slow(host)
+    parent = host.start("job", "--supervised", "backup", "letters")
+    (start,) = wait_for(lambda: [line for line in host.log() if line["event"] == "start"])
+    wait_for(lambda: running(host))
+    assert start["pid"] != parent.pid
+    os.kill(start["pid"], signal.SIGKILL)
+    out, _none = parent.communicate(timeout=60)
+    assert parent.returncode == 128 + signal.SIGKILL, out
+    assert not of_host(host)
+    assert not host.manifests("letters")
+    assert host.run("job", "--supervised", "backup", "letters")[0] == 0
