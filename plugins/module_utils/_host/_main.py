@@ -57,6 +57,12 @@ def _notify() -> Any:
     return _command
 
 
+def _clean() -> Any:
+    from .._upkeep import _command
+
+    return _command
+
+
 @dataclass(frozen=True)
 class Subcommand:
     """How a subcommand's file is imported, and what it does, in a few words."""
@@ -75,6 +81,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "drill": Subcommand(_playbooks, "rehearse a restore and measure it"),
     "job": Subcommand(_jobs, "what timers and cron run: backup, verify or drill of one component"),
     "health": Subcommand(_health, "check this host: exit 0 healthy, 1 warning, 2 critical, 3 unknown"),
+    "clean": Subcommand(_clean, "remove old files and compress rotated logs, as declared"),
     "notify": Subcommand(_notify, "send a notification, or a test of the channels"),
 }
 
