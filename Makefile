@@ -93,8 +93,8 @@ $(MOLECULE_STAMP):
 	@touch $@
 
 molecule: $(MOLECULE_STAMP) test-hosts ## a scenario on real Debian hosts; SCENARIO=all for every one
-	@PATH="$(MOLECULE)/bin:$$PATH" MOLECULE_GLOB='molecule/*/molecule.yml' PYTHONDONTWRITEBYTECODE=1 \
-	  molecule --base-config molecule/base.yml test $(if $(filter all,$(SCENARIO)),--all,--scenario-name $(SCENARIO)) $(MOLECULE_ARGS)
+	@PATH="$(MOLECULE)/bin:$$PATH" MOLECULE_GLOB='molecule/*/molecule.yml' MOLECULE_COMMAND_BORDERS=false \
+	  PYTHONDONTWRITEBYTECODE=1 molecule --base-config molecule/base.yml test $(if $(filter all,$(SCENARIO)),--all,--scenario-name $(SCENARIO)) $(MOLECULE_ARGS)
 
 bench: venv ## speed and memory against the usual tools (tests/benchmarks)
 	$(RUN) tests/benchmarks/run $(BENCH_ARGS)
