@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(min_size=1))
 def test_a_secret_is_what_the_file_holds_without_the_line_feed_at_its_end(file: Path, text: str) -> None:
     file.write_bytes(f"{text}\n".encode())
