@@ -97,10 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not words or words[0] in ("-h", "--help", "help"):
-            sys.stdout.write(_help())
-            return 0 if words else USAGE_ERROR
-        code = _run(words[0], words[1:])
+        code = _run(words)
         sys.stdout.flush()
         return code
     except HoldfastError as error:
@@ -114,9 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(name: str, words: Sequence[str]) -> int:
+def _run(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0 if words else USAGE_ERROR
+    name, *rest = words
     if name == "complete":
-        return _complete(words)
+        return _complete(rest)
     subcommand = SUBCOMMANDS.get(name)
     if subcommand is None:
         near = difflib.get_close_matches(name, SUBCOMMANDS, 1)
@@ -124,7 +125,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         sys.stderr.write(f"holdfast: there is no command {name}{meant}\nTry: holdfast --help\n")
         return USAGE_ERROR
     parser, module = _parser(name, subcommand)
-    return int(module.run(parser.parse_args(words)))
+    return int(module.run(parser.parse_args(rest)))
 
 
 def _parser(name: str, subcommand: Subcommand) -> tuple[Parser, Any]:
