@@ -61,14 +61,16 @@ class RetryLater(Unavailable):
 
 
 def secret(name: str) -> dict[str, dict[str, Any]]:
-    """A secret option and its sibling that names a file with the secret (0600, read by root when it is used)."""
+    """A secret option and its sibling that names a file with the secret (0600, read when it is used).
+
+    That only one of them is given is checked for all secrets of a declaration.
+    """
     return {name: {"type": "str", "no_log": True}, f"{name}_file": {"type": "path", "no_log": False}}
 
 
 def one_of(name: str) -> Spec:
     """A secret option that must be given, itself or as a file."""
-    both = (name, f"{name}_file")
-    return Spec(secret(name), mutually_exclusive=[both], required_one_of=[both])
+    return Spec(secret(name), required_one_of=[(name, f"{name}_file")])
 
 
 class Channel(abc.ABC):

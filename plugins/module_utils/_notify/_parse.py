@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .._declaration._report import InvalidDeclaration, Report, suggestion
-from .._declaration._spec import NAME_PATTERN, check, what
+from .._declaration._spec import NAME_PATTERN, check_by_kind, what
 from .._durations import parse_duration
-from .._spec import Spec
 from ._channels._registry import CHANNELS
 from ._interface import COMMON, MAXIMUM_RETRIES, MAXIMUM_TIMEOUT, Channel
 
 NOTIFICATIONS = "holdfast_notifications"
+
+_SPECS = {name: channel.SPEC for name, channel in CHANNELS.items()}
 
 PlaceSecret = Callable[[str, str], str]
 """(name, value) → path of the file that holds the value on the host."""
@@ -108,33 +109,13 @@ def secret_options(kind: str) -> tuple[str, ...]:
 
 
 def _check_channel(values: Mapping[Any, Any], report: Report) -> tuple[type[Channel] | None, dict[str, Any]]:
+    before = report.count
+    options = check_by_kind(values, "type", _SPECS, COMMON, report)
     kind = values.get("type")
     channel = CHANNELS.get(kind) if isinstance(kind, str) else None
-    if channel is not None:
-        spec = Spec(COMMON) + channel.SPEC
-        before = report.count
-        notes = {
-            option: f" for type {kind}; it belongs to {', '.join(others)}"
-            for option, others in _types_by_option().items()
-            if option not in spec.options
-        }
-        options = check(values, spec, report, notes)
-        if report.count == before:
-            channel.check(options, report)
-        return channel, options
-    if isinstance(kind, str):
-        report.key("type").add(f"there is no such type{suggestion(kind, CHANNELS, 'there are')}")
-    # Its own options cannot be judged; only keys that no type has are certainly wrong.
-    check(values, Spec({**{option: {"type": "raw"} for option in _types_by_option()}, **COMMON}), report)
-    return None, {}
-
-
-def _types_by_option() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, channel in sorted(CHANNELS.items()):
-        for option in channel.SPEC.options:
-            found.setdefault(option, []).append(name)
-    return found
+    if channel is not None and report.count == before:
+        channel.check(options, report)
+    return channel, options
 
 
 def _check_limits(options: Mapping[str, Any], report: Report) -> None:

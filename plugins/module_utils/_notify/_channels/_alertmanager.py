@@ -38,7 +38,7 @@ class AlertmanagerChannel(HttpChannel):
     SPEC: ClassVar[Spec] = (
         Spec(HTTP_OPTIONS)
         + one_of("url")
-        + Spec(secret("token"), mutually_exclusive=[("token", "token_file"), ("token", "user")])
+        + Spec(secret("token"), mutually_exclusive=[("token", "user"), ("token_file", "user")])
         + Spec(
             {
                 "user": {"type": "str"},
@@ -47,7 +47,6 @@ class AlertmanagerChannel(HttpChannel):
                 "labels": {"type": "dict"},
             },
             required_by={"password": ("user",), "password_file": ("user",)},
-            mutually_exclusive=[("password", "password_file")],
         )
     )
     TLS_ONLY: ClassVar[bool] = False

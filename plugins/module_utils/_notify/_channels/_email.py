@@ -56,7 +56,6 @@ class EmailChannel(Channel):
             "to": {"type": "list", "elements": "str", "required": True},
             "subject_prefix": {"type": "str", "default": "[holdfast]"},
         },
-        mutually_exclusive=[("password", "password_file")],
         required_by={"password": ("user",), "password_file": ("user",)},
     )
 

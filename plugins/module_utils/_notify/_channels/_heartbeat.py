@@ -42,7 +42,6 @@ class HeartbeatChannel(HttpChannel):
             "start": {"type": "bool", "default": True},
             "fail": {"type": "bool", "default": True},
         },
-        mutually_exclusive=[("url", "url_file")],
         required_one_of=[("url", "url_file", "urls")],
     )
     SEVERITIES: ClassVar[Sequence[str]] = ("critical", "warning")

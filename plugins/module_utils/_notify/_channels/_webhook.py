@@ -36,10 +36,7 @@ class WebhookChannel(HttpChannel):
     SPEC: ClassVar[Spec] = (
         Spec(HTTP_OPTIONS)
         + one_of("url")
-        + Spec(
-            {**secret("token"), **secret("secret")},
-            mutually_exclusive=[("token", "token_file"), ("secret", "secret_file")],
-        )
+        + Spec({**secret("token"), **secret("secret")})
         # No sibling that is a file: they are kept in notify.json, which only root reads.
         + Spec({"headers": {"type": "dict", "no_log": True}})
     )
