@@ -186,7 +186,8 @@ def compose(message: Message, sender: str, recipients: list[str], prefix: str) -
     from email.message import EmailMessage
 
     event = message.event
-    mail = EmailMessage(policy=email.policy.SMTP)
+    # Long enough that no subject is folded: Python folds before its first word, which some programs show as a blank.
+    mail = EmailMessage(policy=email.policy.SMTP.clone(max_line_length=500))
     mail["Subject"] = " ".join(f"{prefix} {_text.title(message)}".split())
     mail["From"] = sender
     mail["To"] = ", ".join(recipients)
