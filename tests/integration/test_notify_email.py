@@ -37,6 +37,7 @@ class MailServer:
             self, hostname="127.0.0.1", port=free_ports(1)[0], server_hostname="localhost", ready_timeout=30, **how
         )
         self._controller.start()
+        self._runs = True
 
     @property
     def port(self) -> int:
@@ -65,7 +66,10 @@ class MailServer:
         return "250 OK"
 
     def stop(self) -> None:
-        self._controller.stop(no_assert=True)  # some tests have stopped it before
+        """Safe to call twice."""
+        if self._runs:
+            self._runs = False
+            self._controller.stop()
 
 
 Serve = Callable[..., MailServer]
