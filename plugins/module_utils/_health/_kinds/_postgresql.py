@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,13 +17,14 @@ from ..._declaration._report import Report
 from ..._engines._pg._server import OPTIONS as SERVER_OPTIONS
 from ..._engines._pg._server import Server
 from ..._engines._pg._sql import Session, literal
-from ..._errors import InvalidOption
 from ..._spec import Spec
 from .._connect import examine_port
 from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 PRIMARY, REPLICA = "primary", "replica"
+
+_TABLE = re.compile(r'(?:(?P<schema>"[^"]+"|[^".]+)\.)?(?P<table>"[^"]+"|[^".]+)')
 
 _LOGIN = {
     name: option
@@ -74,6 +76,9 @@ class PostgresqlCheck(Kind):
         examine_port(options, report, "login_port")
         examine_limits(options, report, "latency", "replication_lag")
         examine_limits(options, report, "connections", maximum=100)
+        for number, name in enumerate(options["tables"]):
+            if _split(name) is None:
+                report.key("tables").index(number).add("is no name of a table, such as documents or public.documents")
         if options["replicas"] < 0:
             report.key("replicas").add("is negative")
         if options["replicas"] and options.get("role") == REPLICA:
@@ -132,10 +137,7 @@ class PostgresqlCheck(Kind):
 
     def _table(self, session: Session, name: str, deadline: Deadline) -> Measurement:
         """Whether a table is there: in the schema that its name says, or else in any of those of users."""
-        try:
-            schema, table = _split(name)
-        except InvalidOption as error:
-            return Measurement("table", FAIL, output=str(error), target=name)
+        schema, table = _split(name) or ("", name)
         query = f"""SELECT count(*) AS n FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname = {literal(table)}
             AND s.nspname !~ '^(pg_|information_schema$)'"""
@@ -181,18 +183,7 @@ class PostgresqlCheck(Kind):
         )
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Schema and name of `schema.table` or `table`; a part in double quotes may hold anything."""
-    parts, rest = [], name
-    while rest:
-        if rest.startswith('"'):
-            end = rest.find('"', 1)
-            part, rest = rest[1:end], rest[end + 1 :]
-        else:
-            part, _dot, after = rest.partition(".")
-            rest = f".{after}" if _dot else ""
-        parts.append(part)
-        rest = rest[1:] if rest.startswith(".") else rest
-        if len(parts) > 2 or not part:
-            raise InvalidOption(f"{name} is no name of a table, such as documents or public.documents.")
-    return (parts[0], parts[1]) if len(parts) == 2 else ("", parts[0])
+def _split(name: str) -> tuple[str, str] | None:
+    """Schema (or nothing) and name of a table; a part in double quotes may hold dots. None when it is no such name."""
+    match = _TABLE.fullmatch(name)
+    return None if match is None else ((match["schema"] or "").strip('"'), match["table"].strip('"'))
