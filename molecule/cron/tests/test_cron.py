@@ -1,0 +1,71 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Without timers: cron starts the jobs, and a parent of each tells what became of it."""
+
+from __future__ import annotations
+
+from ansible_collections.holdfast.ops.molecule.support.hosts import (
+    Sink,
+    Store,
+    connect,
+    entries,
+    now,
+    run,
+    wait_for,
+)
+
+HOST, SERVICES = "hf-cron-13", "hf-cron-services"
+FIRES = 150  # seconds: the line comes every two minutes
+
+
+def test_there_are_lines_and_no_timers() -> None:
+    host = connect(HOST)
+    lines = run(host, "cat /etc/cron.d/holdfast")
+    assert "job backup documents" in lines.replace("--", "").replace("  ", " ") or "backup documents" in lines
+    assert host.file("/etc/cron.d/holdfast").mode == 0o644
+    assert run(host, "systemctl list-timers --all --no-legend 'holdfast*'").strip() == ""
+    assert run(host, "find /etc/systemd/system -name 'holdfast-*.timer'").strip() == ""
+
+
+def test_a_line_fires_and_its_job_says_so_in_the_journal() -> None:
+    host, store = connect(HOST), Store(connect(SERVICES))
+    (done, *_more) = wait_for(
+        "a backup that cron started",
+        lambda: entries(host, event="end", job="backup", component="documents", ok=True),
+        timeout=FIRES + 60,
+    )
+    assert {line["verb"] for line in entries(host, event="result", run=done["run"])} == {"backup", "verify", "prune"}
+    assert store.keys("documents/manifests/")
+    assert "backup of documents succeeded" in run(host, "journalctl --no-pager -t holdfast-backup-documents")
+
+
+def test_a_job_that_is_killed_is_told_by_its_parent() -> None:
+    host, sink = connect(HOST), Sink(connect(SERVICES))
+    began = now(host)
+    before = len(entries(host, event="end", job="backup", component="documents"))
+    # The job itself, not the parent that watches it, as soon as the next line has started it.
+    run(
+        host,
+        "timeout %s sh -c %s",
+        str(FIRES),
+        "until pkill -KILL -f '[_]host job backup documents'; do sleep 0.05; done",
+    )
+    event = sink.wait_for_event(60, since=began, status="firing", component="documents")
+    assert event["severity"] == "critical"
+    assert "KILL" in event["summary"]
+    assert len(entries(host, event="end", job="backup", component="documents")) == before, "it could not say so itself"
+
+    # The next one works, and takes it back.
+    sink.wait_for_event(FIRES + 60, since=began, status="resolved", component="documents", key=event["key"])
+
+
+def test_health_is_looked_at_every_minute() -> None:
+    host, sink = connect(HOST), Sink(connect(SERVICES))
+    began = now(host)
+    run(host, "systemctl stop postgresql")
+    try:
+        event = sink.wait_for_event(150, since=began, status="firing", source="health")
+        assert "database" in event["key"]
+    finally:
+        run(host, "systemctl start postgresql")
