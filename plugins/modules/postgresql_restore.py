@@ -26,6 +26,10 @@ description:
     when they hold as many rows as were dumped.
   - The databases C(postgres) and C(template1) are restored into a fresh cluster only.
 notes:
+  - With O(globals=missing), roles that are only members of those that a database refers to are not created, often the
+    login of an application among them. A warning names them, with the statements that create them (without passwords).
+  - A vector index is probed unless its expression or condition calls a function that a user has made, because that
+    would run with the rights of the restoring role.
   - To replace a database that holds anything, O(confirm) must name it. Several names are joined by a comma and a space,
     in alphabetical order. With O(globals=all) and roles in the cluster, C(roles) is one of the names.
   - Sessions of a database that is replaced are ended. Prepared transactions in it make the restore refuse.
@@ -77,8 +81,18 @@ options:
   keep_previous:
     description:
       - Keep the replaced database under another name. Otherwise it is dropped when the new one has taken its place.
+      - What earlier restores have kept is told in a warning of each restore of the same database, with the statements
+        that drop it. Its comment (C(\l+) in psql) says when it was replaced.
     type: bool
     default: true
+  keep_previous_for:
+    description:
+      - When the restore has succeeded, drop what earlier restores of the same databases have replaced and kept, if that
+        was longer ago (V(14d)). The plan names them.
+      - Only those go that bear both the name and the comment that a restore has given them. What somebody has renamed
+        stays.
+      - Without it none is ever dropped.
+    type: str
   jobs:
     description:
       - Restore with so many jobs of pg_restore. More than one need room in O(scratch_dir) for the archive.
@@ -206,7 +220,8 @@ proof:
     details:
       description:
         - Findings by check. One that could not be made says C(skipped) and why. Of several databases, by database.
-        - C(previous) holds the new names of the databases that were replaced, by their old names.
+        - C(previous) holds the new names of the databases that were replaced and kept, by their old names.
+        - C(dropped) lists those of earlier restores that were dropped (O(keep_previous_for)).
       type: dict
       sample: {"amcheck": "ok", "invalid_indexes": 0, "previous": {"shop": "shop_before_20261122T143700Z"}}
 safety_backup:

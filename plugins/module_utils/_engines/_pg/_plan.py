@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from ..._durations import parse_duration
 from ..._errors import InvalidOption, NotFound, PermissionDenied, Refused, Unsupported, VersionMismatch
+from ..._manifest import utc_now
 from .._interface import RestorePlan
 from ._catalog import databases as list_databases
+from ._kept import Kept, expired, how_to_drop, kept_databases
 from ._preflight import check_extensions, check_locale, check_room
 from ._roles import Globals, check_wanted, existing_roles, missing_roles
 from ._server import Server, Tool
@@ -25,6 +29,10 @@ from ._swap import check_can_be_renamed
 RESERVED = ("postgres", "template1")
 """Databases that only a fresh cluster gets back: in any other somebody else's things depend on them."""
 NEVER = ("template0",)
+_CLOSED = 15
+"""From this version on not everybody may create in the schema public; a dump does not carry the old default."""
+_SHOWN = 5
+"""Roles whose statements a warning holds."""
 _STRICTER = 17
 """From this version on pg_restore sets a parameter (transaction_timeout) that older servers refuse."""
 
@@ -41,6 +49,7 @@ OPTIONS: Mapping[str, Any] = {
     "target_database": {"type": "str"},
     "globals": {"type": "str", "choices": ["missing", "all", "none"], "default": "missing"},
     "keep_previous": {"type": "bool", "default": True},
+    "keep_previous_for": {"type": "str"},
     "jobs": {"type": "int", "default": 1},
     "tables": {"type": "list", "elements": "str", "default": []},
     "schemas": {"type": "list", "elements": "str", "default": []},
@@ -58,6 +67,7 @@ class Wanted:
         databases: of the backup; None means all of them.
         target: another name for the only database.
         globals: `missing`, `all` or `none`.
+        keep_previous_for: drop what earlier restores of the same databases have replaced longer ago; None: nothing.
         tables, schemas: only these, into an existing database.
         tablespaces: as they were; otherwise everything into the target's default.
         any_locale: take the locale C where the recorded one does not exist (scratch places only).
@@ -68,6 +78,7 @@ class Wanted:
     target: str | None = None
     globals: str = "missing"
     keep_previous: bool = True
+    keep_previous_for: timedelta | None = None
     jobs: int = 1
     tables: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
@@ -91,6 +102,8 @@ class Wanted:
         target = values.pop("target_database", None)
         for name in ("tables", "schemas"):
             values[name] = tuple(values.get(name, ()))
+        if "keep_previous_for" in values:
+            values["keep_previous_for"] = _age(str(values["keep_previous_for"]))
         wanted = cls(None if not names or names == ("all",) else names, target, **values)
         wanted.check()
         return wanted
@@ -113,6 +126,13 @@ class Wanted:
             raise InvalidOption(f"{self.target} cannot be restored.", stage="preflight")
         if self.selects and self.globals == "all":
             raise InvalidOption("globals: all does not go with tables or schemas.", stage="preflight")
+
+
+def _age(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except InvalidOption as error:
+        raise InvalidOption(f"keep_previous_for {error.message}.", stage="preflight") from None
 
 
 @dataclass(frozen=True)
@@ -140,6 +160,7 @@ class Plan:
         new_roles, new_tablespaces: that will be created.
         maintenance: a database of the server that takes no part; empty when one has to be made.
         tool: pg_restore.
+        expired: what earlier restores have replaced, and is dropped when this one is done.
     """
 
     targets: list[Target]
@@ -149,6 +170,7 @@ class Plan:
     new_roles: list[str] = field(default_factory=list)
     new_tablespaces: list[str] = field(default_factory=list)
     live: list[str] = field(default_factory=list)
+    expired: list[Kept] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -173,6 +195,11 @@ def make_plan(server: Server, stored: Stored, wanted: Wanted) -> Plan:
         tool = _check_versions(server, session, details, stored.dumped_by)
         targets, warnings = _look_at_targets(server, session, chosen, names, wanted)
         plan = Plan(targets, tool, maintenance, stored.globals, warnings=warnings)
+        if int(details["server"]["version_num"]) // 10000 < _CLOSED <= server.major and not wanted.scratch:
+            plan.warnings.append(
+                f"In PostgreSQL {server.major} only the owner of a database creates things in its schema public. "
+                "Where an application did so as another role: GRANT CREATE ON SCHEMA public TO that role."
+            )
         _plan_roles(session, plan, wanted)
         _plan_tablespaces(session, plan, details, wanted)
         for target in targets:
@@ -181,6 +208,7 @@ def make_plan(server: Server, stored: Stored, wanted: Wanted) -> Plan:
         plan.lines += check_room(server, session, [one.described for one in targets])
         if not wanted.selects and not wanted.scratch:
             plan.warnings += check_can_be_renamed(session, [one.name for one in targets if one.exists])
+            _plan_kept(session, plan, wanted)
     _describe(plan, wanted)
     plan.live.sort()
     return plan
@@ -300,12 +328,29 @@ def _plan_roles(session: Session, plan: Plan, wanted: Wanted) -> None:
     plan.new_roles = missing
     if plan.globals and not wanted.scratch:
         # Nothing in the database names who gets at it as a member only, and often that is the application itself.
-        absent = sorted(plan.globals.members(referred) - existing_roles(session))
+        known = existing_roles(session)
+        absent = sorted(plan.globals.members(referred) - known)
         if absent:
-            plan.warnings.append(
-                f"Roles that belong to those of the databases are not created: {', '.join(absent)}. "
-                "Create them, or take them all from the backup (globals: all)."
-            )
+            plan.warnings.append(_members_stay_away(plan.globals, absent, known | set(plan.new_roles)))
+
+
+def _members_stay_away(source: Globals, absent: Sequence[str], known: Collection[str]) -> str:
+    """What to do about roles that are only members of the databases' roles; passwords are never shown."""
+    said = f"Roles that only belong to roles of the databases are not created: {', '.join(absent)}."
+    everything = "Set globals: all to take every role from the backup, with its password"
+    if len(absent) > _SHOWN:
+        return f"{said} {everything}."
+    statements = "; ".join(source.creating(absent, known, bare=True))
+    return f"{said} {everything}; or create them without: {statements}."
+
+
+def _plan_kept(session: Session, plan: Plan, wanted: Wanted) -> None:
+    """What earlier restores have replaced: told, and dropped where that was asked for."""
+    kept = kept_databases(session, [target.name for target in plan.targets])
+    plan.expired = expired(kept, wanted.keep_previous_for, utc_now())
+    stay = [one for one in kept if one not in plan.expired]
+    if stay:
+        plan.warnings.append(how_to_drop(stay))
 
 
 def _plan_tablespaces(session: Session, plan: Plan, details: Mapping[str, Any], wanted: Wanted) -> None:
@@ -351,6 +396,7 @@ def _describe(plan: Plan, wanted: Wanted) -> None:
             plan.lines.append(f"  extensions: {', '.join(e['name'] for e in described['extensions'])}")
         if target.live or (wanted.selects and target.exists):
             plan.live.append(target.name)
+    plan.lines += [f"drop database {one}, kept by an earlier restore" for one in plan.expired]
     if plan.new_roles:
         plan.lines.append(f"create roles: {', '.join(plan.new_roles)}")
     if plan.new_tablespaces:

@@ -24,6 +24,7 @@ from ..._manifest import utc_now
 from .._interface import Proof, RestoreRun
 from . import _properties
 from ._fingerprint import compare, take
+from ._kept import marked, previous_name
 from ._leftovers import (
     COMMENT,
     PREFIX,
@@ -42,7 +43,7 @@ from ._selected import restore_selected
 from ._server import Server
 from ._sql import Session, identifier, literal, literals
 from ._stored import Stored
-from ._swap import Exchange, previous_name, swap
+from ._swap import Exchange, swap
 
 UNDO_ATTEMPTS = 20
 """How often an undo asks for a server that is just starting again after a crash, a second apart."""
@@ -147,7 +148,10 @@ class Restoring:
         # Those of a fresh cluster held nothing.
         gone = {name: new for name, new in previous.items() if name in RESERVED or not self.wanted.keep_previous}
         kept = {name: new for name, new in previous.items() if name not in gone} | self._drop(gone)
-        return Proof(proof.level, proof.checked, proof.differences, {**proof.details, "previous": kept})
+        expired = {one.name: one.name for one in self.plan.expired}
+        dropped = sorted(expired.keys() - self._drop(expired).keys())
+        details = {**proof.details, "previous": kept, "dropped": dropped}
+        return Proof(proof.level, proof.checked, proof.differences, details)
 
     # -- roles --------------------------------------------------------------------------------------------------
 
@@ -277,8 +281,9 @@ class Restoring:
     def swap(self) -> dict[str, str]:
         """Give every database its properties and its place; the new names of those that were there, by old name."""
         self.run.progress.stage("swap")
-        taken = {row["datname"] for row in self.keeper.rows("SELECT datname FROM pg_database")}
-        stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+        found = self.keeper.rows("SELECT datname, shobj_description(oid, 'pg_database') AS comment FROM pg_database")
+        taken = {row["datname"]: row["comment"] for row in found}
+        now = utc_now()
         exchanges, previous = [], {}
         for temporary, target in self._made.items():
             described = target.described
@@ -287,11 +292,12 @@ class Restoring:
                     self.keeper.execute(f"ALTER DATABASE {identifier(temporary)} RESET {setting}")
                 for statement in _properties.access(temporary, described):
                     self.keeper.execute(statement)
-            if target.name in taken:
-                previous[target.name] = previous_name(target.name, stamp, taken)
-                taken.add(previous[target.name])
             last = _properties.settings(target.name, described, late=True)
             last.append(_properties.comment(target.name, described["comment"]))
+            if target.name in taken:
+                previous[target.name] = previous_name(target.name, now.strftime("%Y%m%dT%H%M%SZ"), taken)
+                last.append(marked(previous[target.name], target.name, taken[target.name], now))
+                taken[previous[target.name]] = None
             exchanges.append(Exchange(temporary, target.name, previous.get(target.name), tuple(last)))
         swap(self.server, self.plan.maintenance, exchanges)
         self._made.clear()

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..._errors import HoldfastError, Interrupted, Locked, Unsupported
 from ._server import Server
 from ._sql import Session, identifier, literals
 
-NAME_BYTES = 63
-"""Bytes of a name that PostgreSQL keeps."""
 ATTEMPTS = 3
 INTERVAL = 0.05
 """Seconds between two looks for sessions to end."""
@@ -43,23 +41,6 @@ class Exchange:
     target: str
     previous: str | None = None
     statements: tuple[str, ...] = ()
-
-
-def previous_name(name: str, stamp: str, taken: Collection[str]) -> str:
-    """What a replaced database is called: its name, shortened where it must be, and when it was replaced.
-
-    Args:
-        stamp: `20261122T143700Z`.
-        taken: names that exist.
-    """
-    number = 1
-    while True:
-        suffix = f"_before_{stamp}" + (f"_{number}" if number > 1 else "")
-        room = NAME_BYTES - len(suffix)
-        candidate = name.encode()[:room].decode("utf-8", "ignore") + suffix  # never half a character
-        if candidate not in taken:
-            return candidate
-        number += 1
 
 
 def check_can_be_renamed(session: Session, names: Sequence[str]) -> list[str]:
