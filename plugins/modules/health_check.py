@@ -92,7 +92,7 @@ EXAMPLES = r"""
         tables: [public.projects]
       - name: queue
         kind: redis
-        password_file: /etc/omnidoc/redis.password
+        login_password_file: /etc/omnidoc/redis.password
       - name: workers
         kind: celery
         app: src.tasks.celery_app

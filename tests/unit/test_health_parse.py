@@ -135,12 +135,12 @@ def test_what_is_written_to_a_host_is_read_back_the_same() -> None:
 
 
 def test_a_secret_goes_into_a_file_and_is_never_printed() -> None:
-    (check,) = parse_checks([{"name": "r", "kind": "redis", "password": "hunter2"}])
+    (check,) = parse_checks([{"name": "r", "kind": "redis", "login_password": "hunter2"}])
     assert "hunter2" not in repr(check)
-    assert secrets_of(check) == {"password": "hunter2"}
-    moved = with_files(check, {"password": "/etc/holdfast/secrets/r"})
+    assert secrets_of(check) == {"login_password": "hunter2"}
+    moved = with_files(check, {"login_password": "/etc/holdfast/secrets/r"})
     assert secrets_of(moved) == {}
-    assert moved.options["password_file"] == "/etc/holdfast/secrets/r"
+    assert moved.options["login_password_file"] == "/etc/holdfast/secrets/r"
     assert from_config(as_config([moved])) == (moved,)
 
 

@@ -116,9 +116,9 @@ def wrap_tls(
         raise TlsFailed(f"No TLS with {place}: {getattr(error, 'reason', None) or error.strerror or error}.") from None
 
 
-def certificate(connection: ssl.SSLSocket, place: str, options: Mapping[str, Any]) -> Iterator[Measurement]:
-    """How many days the other side's certificate is still good for, also where it was not validated."""
-    encoded = connection.getpeercert(binary_form=True)
+def certificate(connection: socket.socket, place: str, options: Mapping[str, Any]) -> Iterator[Measurement]:
+    """How many days the certificate at the other end of TLS is still good for, also where it was not validated."""
+    encoded: bytes | None = getattr(connection, "getpeercert", lambda binary_form: None)(binary_form=True)
     if encoded:
         days = (not_after(encoded) - time.time()) / _DAY
         yield judged(

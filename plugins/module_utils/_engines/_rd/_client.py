@@ -16,7 +16,6 @@ import contextlib
 import io
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,6 +81,11 @@ class Client:
             self.close()
             raise
 
+    @property
+    def connection(self) -> socket.socket:
+        """The socket, an `ssl.SSLSocket` with TLS: for what it tells of the other side."""
+        return self._socket
+
     # -- connecting -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> socket.socket:
@@ -118,6 +122,8 @@ class Client:
         )
 
     def _secure(self, plain: socket.socket) -> socket.socket:
+        import ssl  # a health check that reads this file's neighbours every minute does not pay for it
+
         address = self.address
         try:
             context = ssl.create_default_context(cafile=address.ca_cert)

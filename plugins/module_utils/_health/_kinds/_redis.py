@@ -8,31 +8,22 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..._declaration._report import Report
-from ..._errors import AuthenticationFailed, ToolFailed, Unavailable
-from ..._secret_files import secret as read_secret
+from ..._engines._rd._client import Address, Client
+from ..._engines._rd._server import OPTIONS
+from ..._errors import ToolFailed
+from ..._secret_files import secret
 from ..._spec import Spec
-from .._connect import (
-    TLS_OPTIONS,
-    certificate,
-    examine_port,
-    examine_tls,
-    open_socket,
-    receive,
-    tls_context,
-    wrap_tls,
-)
+from .._connect import certificate, examine_port, tls_context
 from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
-from .._options import secret
 from .._thresholds import examine_limits, judged, limits
 
 PRIMARY, REPLICA = "primary", "replica"
+_NOT_HERE = frozenset({"container", "bin_dir", "connect_timeout"})
 
 
 class RedisCheck(Kind):
@@ -42,13 +33,8 @@ class RedisCheck(Kind):
     component_type = "datastore"
     SPEC = Spec(
         {
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 6379},
-            "unix_socket": {"type": "path"},
-            "username": {"type": "str"},
-            **secret("password"),
-            "tls": {"type": "bool", "default": False},
-            **TLS_OPTIONS,
+            **{name: option for name, option in OPTIONS.items() if name not in _NOT_HERE},
+            **limits("certificate", 21, 7),
             **limits("latency"),
             **limits("memory", 80, 95),
             **limits("clients", 80, 95),
@@ -56,13 +42,14 @@ class RedisCheck(Kind):
             "replicas": {"type": "int", "default": 0},
             **limits("replication_lag", 30, 300),
         },
-        mutually_exclusive=[["password", "password_file"]],
+        mutually_exclusive=[["login_host", "login_unix_socket"], ["login_password", "login_password_file"]],
+        required_by={"client_key": ["client_cert"]},
     )
 
     @classmethod
     def examine(cls, options: Mapping[str, Any], report: Report) -> None:
-        examine_port(options, report)
-        examine_tls(options, report)
+        examine_port(options, report, "login_port")
+        examine_limits(options, report, "certificate", falling=True)
         examine_limits(options, report, "latency", "replication_lag")
         examine_limits(options, report, "memory", "clients", maximum=100)
         if options["replicas"] < 0:
@@ -75,34 +62,36 @@ class RedisCheck(Kind):
 
     def run(self, deadline: Deadline) -> Iterator[Measurement]:
         began = time.monotonic()
-        host, path = self.options["host"], self.options.get("unix_socket")
-        with contextlib.ExitStack() as stack:
-            raw, place = open_socket(host, self.options["port"], path, deadline)
-            connection: socket.socket = stack.enter_context(raw)
-            if self.options["tls"]:
-                encrypted = stack.enter_context(wrap_tls(raw, host, place, self.options, deadline))
-                yield from certificate(encrypted, place, self.options)
-                connection = encrypted
-            server = _Server(connection, place, deadline)
-            self._log_in(server)
-            if server.ask("PING") != "PONG":
-                raise ToolFailed(f"{place} did not answer PING.")
+        with Client(self._address(deadline)) as client:
+            if client.command("PING") != b"PONG":
+                raise ToolFailed(f"{client.where} did not answer PING.")
             yield judged(
                 "latency",
                 time.monotonic() - began,
                 "s",
                 self.options.get("latency_warning"),
                 self.options.get("latency_critical"),
-                what=f"Redis ({place}) answered after",
+                what=f"Redis ({client.where}) answered after",
             )
-            yield from self._look(_parse_info(server.ask("INFO")))
+            if self.options["tls"]:
+                yield from certificate(client.connection, client.where, self.options)
+            yield from self._look(_parse_info(client.command("INFO").decode("utf-8", "replace")))
 
-    def _log_in(self, server: _Server) -> None:
-        password = read_secret(self.options, "password")
-        if password is None:
-            return
-        user = self.options.get("username")
-        server.ask("AUTH", *([user] if user else []), password)
+    def _address(self, deadline: Deadline) -> Address:
+        options = self.options
+        return Address(
+            host=options.get("login_host") or "127.0.0.1",
+            port=options.get("login_port") or 6379,
+            unix_socket=options.get("login_unix_socket"),
+            user=options.get("login_user"),
+            password=secret(options, "login_password"),
+            tls=options["tls"],
+            verify=options["validate_certs"],
+            ca_cert=options.get("ca_cert"),
+            client_cert=options.get("client_cert"),
+            client_key=options.get("client_key"),
+            timeout=deadline.remaining(),
+        )
 
     def _look(self, info: Mapping[str, str]) -> Iterator[Measurement]:
         if info.get("loading", "0") != "0":
@@ -151,52 +140,6 @@ class RedisCheck(Kind):
             enough = online >= self.options["replicas"]
             output = "" if enough else f"{online} of {self.options['replicas']} replicas are connected."
             yield Measurement("replicas", PASS if enough else FAIL, online, "", output)
-
-
-class _Server:
-    """The two kinds of answers (RESP) that are needed here: a line, and a counted text."""
-
-    def __init__(self, connection: socket.socket, place: str, deadline: Deadline) -> None:
-        self._connection, self._place, self._deadline = connection, place, deadline
-        self._buffer = b""
-
-    def ask(self, *words: str) -> str:
-        encoded = [word.encode() for word in words]
-        command = b"".join([b"*%d\r\n" % len(encoded), *(b"$%d\r\n%s\r\n" % (len(each), each) for each in encoded)])
-        try:
-            self._connection.sendall(command)
-        except OSError as error:
-            raise Unavailable(f"The connection to {self._place} was lost: {error.strerror or error}.") from None
-        line = self._take(self._find(b"\r\n") + 2)[:-2]
-        kind, text = line[:1], line[1:].decode("utf-8", "replace")
-        if kind == b"+":
-            return text
-        if kind == b"$" and text.isdigit():
-            return self._take(int(text) + 2)[:-2].decode("utf-8", "replace")
-        if kind != b"-":
-            raise ToolFailed(f"{self._place} is no Redis server.")
-        if text.startswith(("NOAUTH", "WRONGPASS", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH")):
-            raise AuthenticationFailed(f"{self._place} does not accept the login.", tool_output=text)
-        raise ToolFailed(f"{self._place} refused {words[0]}.", tool_output=text)
-
-    def _find(self, mark: bytes) -> int:
-        while mark not in self._buffer:
-            self._fill()
-            if len(self._buffer) > 1 << 20:
-                raise ToolFailed(f"{self._place} is no Redis server.")
-        return self._buffer.index(mark)
-
-    def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            self._fill()
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
-
-    def _fill(self) -> None:
-        data = receive(self._connection, 65_536, self._place, self._deadline)
-        if not data:
-            raise Unavailable(f"{self._place} ended the connection.")
-        self._buffer += data
 
 
 def _parse_info(text: str) -> dict[str, str]:
