@@ -16,11 +16,14 @@ from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
     arguments,
     read_declaration,
     uses_shared_tmp,
+    with_named_repositories,
     written_directories,
 )
 
 display = Display()
 
+VERBS = ("backup", "restore", "verify", "drill", "prune", "copy", "info")
+"""What there is a module for."""
 COMPONENTS, REPOSITORIES = "holdfast_components", "holdfast_repositories"
 
 
@@ -35,7 +38,7 @@ class ActionModule(HostAction):
                 "verb": {
                     "type": "str",
                     "required": True,
-                    "choices": ["select", "backup", "restore", "verify", "prune", "info"],
+                    "choices": ["select", *VERBS],
                 },
                 "component": {"type": "str"},
                 "set": {"type": "str"},
@@ -43,15 +46,18 @@ class ActionModule(HostAction):
                 "upkeep": {"type": "str", "choices": list(UPKEEPS)},
                 "options": {"type": "dict", "default": {}},
             },
-            required_if=[["verb", verb, ["component"]] for verb in ("backup", "restore", "verify", "prune", "info")],
+            required_if=[["verb", verb, ["component"]] for verb in VERBS],
         )
         # What was given for this run may hold a secret, and what the declaration holds certainly may.
         result["invocation"] = {"module_args": {name: given.get(name) for name in ("verb", "component", "set", "tag")}}
         try:
             if given["verb"] == "select":
                 return {**result, **self._select(variables, given)}
-            component = self._declaration(variables).select(given["component"])[0]
+            declaration = self._declaration(variables)
+            component = declaration.select(given["component"])[0]
             args = arguments(component, given["verb"], given["options"])
+            if given["verb"] == "copy":
+                args = with_named_repositories(args, declaration)
         except HoldfastError as error:
             return {**result, "failed": True, "msg": str(error), **error.result()}
         module = f"holdfast.ops.{component.module(given['verb'])}"

@@ -31,8 +31,18 @@ def repository_options() -> dict[str, Any]:
         "prefix": {"type": "str"},
     }
     for store in REPOSITORIES.values():
-        options.update(store.OPTIONS)
+        for name, option in store.OPTIONS.items():
+            options[name] = {key: value for key, value in option.items() if key != "required"}
     return options
+
+
+def required_by_type() -> list[list[Any]]:
+    """What a repository of each type cannot do without, as `required_if`."""
+    needs = {
+        kind: [name for name, option in store.OPTIONS.items() if option.get("required")]
+        for kind, store in sorted(REPOSITORIES.items())
+    }
+    return [["type", kind, names] for kind, names in needs.items() if names]
 
 
 REPOSITORY = Spec(
@@ -43,6 +53,7 @@ REPOSITORY = Spec(
             "elements": "dict",
             "required": True,
             "options": repository_options(),
+            "required_if": required_by_type(),
         },
         "state_dir": {"type": "path", "default": "/var/lib/holdfast"},
         "scratch_dir": {"type": "path"},
@@ -130,6 +141,16 @@ VERIFY = Spec(
     }
 )
 
+DRILL = Spec(
+    {
+        "backup_id": {"type": "str", "default": "latest"},
+        "source": {"type": "str"},
+        "interval": {"type": "str"},
+        "reports_dir": {"type": "path", "default": "/var/lib/holdfast/reports"},
+        "keep_reports": {"type": "str", "default": "400d"},
+    }
+)
+
 RETENTION = Spec(
     {
         "retention": {
@@ -176,10 +197,18 @@ def engine_options(engine: type[Engine]) -> dict[str, Any]:
     return {name: {**option, "required": False} for name, option in options.items()}
 
 
+def _nested_engines() -> Spec:
+    return Spec({name: {"type": "dict", "options": engine_options(each)} for name, each in ENGINES.items()})
+
+
 def verify_spec() -> Spec:
     """All options of `backup_verify`: which engine a backup needs is known only when its manifest was read."""
-    engines = Spec({name: {"type": "dict", "options": engine_options(each)} for name, each in ENGINES.items()})
-    return REPOSITORY + IDENTITY + REPORTING + VERIFY + engines
+    return REPOSITORY + IDENTITY + REPORTING + VERIFY + _nested_engines()
+
+
+def drill_spec() -> Spec:
+    """All options of `backup_drill`."""
+    return REPOSITORY + IDENTITY + REPORTING + DRILL + _nested_engines()
 
 
 def declared_verify_spec(engine: type[Engine]) -> Spec:
@@ -187,8 +216,13 @@ def declared_verify_spec(engine: type[Engine]) -> Spec:
     return REPOSITORY + IDENTITY + REPORTING + VERIFY + Spec(engine_options(engine))
 
 
+def declared_drill_spec(engine: type[Engine]) -> Spec:
+    """What can be declared for the drills of a component."""
+    return REPOSITORY + IDENTITY + REPORTING + DRILL + Spec(engine_options(engine))
+
+
 def nest_engine(engine: str, arguments: Options) -> dict[str, Any]:
-    """Arguments by `declared_verify_spec` as `backup_verify` takes them."""
+    """Arguments by `declared_verify_spec` as `backup_verify` takes them; for drills likewise."""
     own = {name: value for name, value in arguments.items() if name in engine_options(ENGINES[engine])}
     return {**{name: value for name, value in arguments.items() if name not in own}, engine: own}
 

@@ -53,7 +53,7 @@ options:
       - V(select) only checks the declaration and returns the names of the components that were asked for.
     type: str
     required: true
-    choices: [select, backup, restore, verify, prune, info]
+    choices: [select, backup, restore, verify, drill, prune, copy, info]
   component:
     description:
       - The name of a declared component. Required, except with O(verb=select), where it is a filter and may hold
@@ -102,6 +102,15 @@ EXAMPLES = r"""
     options:
       at: "2026-11-22T20:00:00Z"
       target_database: omnidoc_evening
+  become: true
+
+- name: Bring to a second place what only the first has
+  holdfast.ops.component:
+    verb: copy
+    component: omnidoc_db
+    options:
+      destination: offsite
+      newer_than: 30d
   become: true
 
 - name: What is there?

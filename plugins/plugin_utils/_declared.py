@@ -14,6 +14,8 @@ from typing import Any
 
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import (
     backup_spec,
+    copy_spec,
+    declared_drill_spec,
     declared_verify_spec,
     info_spec,
     nest_engine,
@@ -22,6 +24,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._arguments import (
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component, Declaration
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._parse import parse
+from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import suggestion
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._interface import Engine
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
@@ -64,14 +67,16 @@ def _verbs(engine: type[Engine]) -> dict[str, Spec]:
         "backup": backup_spec(engine),
         "restore": restore_spec(engine),
         "verify": declared_verify_spec(engine),
+        "drill": declared_drill_spec(engine),
         "prune": prune_spec(),
+        "copy": copy_spec(),
         "info": info_spec(),
     }
 
 
 def written_directories(component: Component) -> list[str]:
     """Directories on its host that runs of a component write to, those that were declared, sorted."""
-    found = [component.options.get(name) for name in ("state_dir", "scratch_dir", "textfile_dir")]
+    found = [component.options.get(name) for name in ("state_dir", "scratch_dir", "textfile_dir", "reports_dir")]
     for repository in component.repositories:
         found += [repository.options.get(name) for name in REPOSITORIES[repository.type].WRITTEN]
     return sorted({str(path).rstrip("/") for path in found if path})
@@ -97,7 +102,29 @@ def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> di
     if verb == "info":
         declared.pop("set", None)  # there it is a filter, and a set has backups from before it was one
     args = {**declared, **options}
-    return nest_engine(component.engine, args) if verb == "verify" else args
+    return nest_engine(component.engine, args) if verb in ("verify", "drill") else args
+
+
+def with_named_repositories(args: Mapping[str, Any], declaration: Declaration) -> dict[str, Any]:
+    """The arguments of a copy, with the declared repositories that it names and the component itself does not use.
+
+    So backups can be brought to a repository before it is one of the component's own, or after it was.
+
+    Raises:
+        InvalidOption: no repository of such a name is declared.
+    """
+    used = {each["name"] for each in args["repositories"]}
+    added = []
+    for option in ("source", "destination"):
+        name = args.get(option)
+        if name is None or name in used:
+            continue
+        if name not in declaration.repositories:
+            said = suggestion(name, declaration.repositories, "declared")
+            raise InvalidOption(f"{option}: no such repository is declared{said}", stage="options")
+        added.append(declaration.repositories[name].module_args())
+        used.add(name)
+    return {**args, "repositories": [*args["repositories"], *added]}
 
 
 def _unknown(name: Any, module: str, known: frozenset[str]) -> str:

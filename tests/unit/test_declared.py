@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._arguments import (
     backup_spec,
+    copy_spec,
     info_spec,
     prune_spec,
     restore_spec,
@@ -18,7 +19,11 @@ from ansible_collections.holdfast.ops.plugins.module_utils._arguments import (
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import Component
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._registry import ENGINES
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
-from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import arguments, read_declaration
+from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
+    arguments,
+    read_declaration,
+    with_named_repositories,
+)
 
 COMMON: dict[str, Any] = {
     "repositories": ["primary"],
@@ -44,7 +49,7 @@ def components() -> tuple[Component, ...]:
 
 
 @pytest.mark.parametrize("component", components(), ids=lambda component: component.name)
-@pytest.mark.parametrize("verb", ["backup", "restore", "verify", "prune", "info"])
+@pytest.mark.parametrize("verb", ["backup", "restore", "verify", "prune", "copy", "info"])
 def test_every_module_takes_what_it_is_called_with(component: Component, verb: str) -> None:
     engine = ENGINES[component.engine]
     own = {
@@ -52,9 +57,10 @@ def test_every_module_takes_what_it_is_called_with(component: Component, verb: s
         "restore": restore_spec(engine),
         "verify": verify_spec(),
         "prune": prune_spec(),
+        "copy": copy_spec(),
         "info": info_spec(),
     }[verb]
-    args = arguments(component, verb, {})
+    args = arguments(component, verb, {"destination": "elsewhere"} if verb == "copy" else {})
     assert args.keys() <= own.options.keys()
     assert {name for name, option in own.options.items() if option.get("required")} <= args.keys()
     assert args["repositories"] == [{"name": "primary", **REPOSITORIES["primary"]}]
@@ -84,3 +90,28 @@ def test_an_unknown_option_is_refused_and_only_repeated_when_it_is_nearly_one() 
         arguments(components()[0], "restore", {"correct horse battery": "app"})
     assert "horse" not in str(refused.value)
     assert "target_database" in str(refused.value)
+
+
+@pytest.mark.parametrize(("kind", "missing"), [("local", "path"), ("s3", "bucket")])
+def test_what_a_store_cannot_do_without_is_asked_for_before_anything_is_contacted(kind: str, missing: str) -> None:
+    with pytest.raises(InvalidOption) as refused:
+        read_declaration(COMPONENTS, {"primary": {"type": kind}})
+    assert f"repository primary: {missing}: is required" in str(refused.value)
+
+
+def test_a_copy_can_name_any_declared_repository() -> None:
+    elsewhere = {"type": "local", "path": "/srv/backups"}
+    declaration = read_declaration(COMPONENTS, {**REPOSITORIES, "elsewhere": elsewhere})
+    (database, _documents) = declaration.components
+    args = with_named_repositories(arguments(database, "copy", {"destination": "elsewhere"}), declaration)
+    assert [each["name"] for each in args["repositories"]] == ["primary", "elsewhere"]
+    assert args["repositories"][1] == {"name": "elsewhere", **elsewhere}
+    args = with_named_repositories(arguments(database, "copy", {"destination": "primary"}), declaration)
+    assert [each["name"] for each in args["repositories"]] == ["primary"]
+    with pytest.raises(InvalidOption, match="destination: no such repository is declared, did you mean elsewhere"):
+        with_named_repositories(arguments(database, "copy", {"destination": "elsewere"}), declaration)
+
+
+def test_a_destination_is_for_one_run_to_say() -> None:
+    with pytest.raises(InvalidOption, match="destination: unknown key; it is said for one run and not declared"):
+        read_declaration([{**COMPONENTS[0], "destination": "primary"}], REPOSITORIES)

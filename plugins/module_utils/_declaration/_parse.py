@@ -76,7 +76,12 @@ _NARROWER: Mapping[str, Mapping[str, Any]] = {
 }
 """Options of the modules that can be judged more closely here than Ansible does."""
 
-_PER_RUN = frozenset({"component", "backup_id", "at", "confirm", "level", "progress_file"})
+_PER_RUN = frozenset(
+    {
+        *("component", "backup_id", "at", "confirm", "level", "progress_file"),
+        *("source", "destination", "newer_than", "interval"),
+    }
+)
 """Options of the modules that say what one run does; declared, `confirm` would be no confirmation."""
 
 _NO_OPTION = frozenset({"name", "schedule", "verification", "drill", "upkeep", "tags"})
@@ -117,7 +122,7 @@ def parse(
     Args:
         components: `holdfast_components`, templated.
         repositories: `holdfast_repositories`, templated.
-        engine_specs: engine → verb (`backup`, `restore`, `verify`, `prune`, `info`) → all options of its module.
+        engine_specs: engine → verb (`backup`, `restore`, `verify`, …) → all options of its module.
             What the modules take can be declared; what only makes sense for one run can not.
         repository_specs: repository type → its options, those that all stores share among them. `name` and `type`
             are understood and need not be there.

@@ -43,7 +43,7 @@ class LocalRepository(Repository):
 
     type = "local"
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        "path": {"type": "path"},
+        "path": {"type": "path", "required": True},
     }
     WRITTEN: ClassVar[Sequence[str]] = ("path",)
 

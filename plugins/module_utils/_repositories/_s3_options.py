@@ -19,7 +19,7 @@ from .._secret_files import private_file, secret
 
 OPTIONS: Mapping[str, Any] = {
     "endpoint_url": {"type": "str"},
-    "bucket": {"type": "str"},
+    "bucket": {"type": "str", "required": True},
     "region": {"type": "str"},
     "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
