@@ -27,7 +27,6 @@ from ansible_collections.holdfast.ops.tests.support.servers import short_directo
 
 pytestmark = pytest.mark.ansible
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Site:
@@ -386,33 +385,6 @@ def test_no_secret_shows_anywhere(site: Site, database: DatabaseFactory, seaweed
     ]
     assert [path for path in left for secret in secrets if secret.encode() in path.read_bytes()] == []
     assert all(secret.encode() not in seaweed.get(bucket, key) for key in seaweed.keys(bucket) for secret in secrets)
-
-
-def test_the_worked_example_is_right(tmp_path: Path) -> None:
-    play = {
-        "hosts": "all",
-        "gather_facts": False,
-        "tasks": [
-            {"holdfast.ops.component": {"verb": "select"}, "register": "found"},
-            {"ansible.builtin.debug": {"msg": "{{ found.components | join(' ') }} {{ found.sets | to_json }}"}},
-        ],
-    }
-    inventory = CHECKOUT / "inventories" / "omnidoc"
-    run = run_playbook([play], tmp_path, "-i", str(inventory), "--limit", "db1,app1").succeeded()
-    assert 'omnidoc_db {\\"omnidoc_db\\": \\"omnidoc\\"}' in run.output
-    assert "omnidoc_documents omnidoc_config" in run.output
-
-
-def test_the_sample_project_for_awx_is_complete() -> None:
-    project = CHECKOUT / "docs" / "awx"
-    playbooks = {path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")}
-    assert {path.stem for path in project.glob("*.yml")} == playbooks | {"runtime"}
-    for verb in playbooks:
-        assert f"import_playbook: holdfast.ops.{verb}\n" in (project / f"{verb}.yml").read_text()
-    texts = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
-    for survey in project.glob("surveys/*.json"):
-        for question in json.loads(survey.read_text())["spec"]:
-            assert question["variable"] in texts, f"{survey.name} asks for what no playbook reads"
 
 
 def test_a_component_can_be_run_in_the_background(site: Site, database: DatabaseFactory) -> None:
