@@ -21,7 +21,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from ..._errors import DiskFull, HoldfastError, InvalidOption, PermissionDenied
+from ..._errors import DiskFull, HoldfastError, InvalidOption, PermissionDenied, Refused
+from ..._process import open_owned
 
 SETTINGS = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "databases", "maxmemory")
 DEFAULTS = {
@@ -105,6 +106,10 @@ class DataFiles:
     """
 
     def __init__(self, path: str, settings: Mapping[str, str], version: tuple[int, ...]) -> None:
+        for setting in ("dbfilename", "appendfilename", "appenddirname"):
+            name = settings[setting]
+            if not name or name != os.path.basename(name) or name.startswith((".", STAGING, PREVIOUS)):
+                raise Refused(f"The server's {setting} is {name!r}, which is no plain name.", stage="preflight")
         self.path = path
         self.rdb = settings["dbfilename"]
         self.append_only = settings["appendonly"] == "yes"
@@ -139,84 +144,87 @@ class DataFiles:
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[str]:
-        """A private place on the same file system, for the dump before it takes its place."""
+        """A private place on the same file system, for the dump before it takes its place.
+
+        The path is that of an open directory, so that nobody who may write beside it can put something in its place.
+        """
         os.mkdir(self.staging, 0o700)
         try:
-            yield self.staging
+            with _ours(self.staging) as descriptor:
+                yield f"/proc/{os.getpid()}/fd/{descriptor}"
         finally:
             if not self.keep_staging:
                 shutil.rmtree(self.staging, ignore_errors=True)
 
     def journal(self) -> Journal | None:
         """What a killed run has begun; None when none was."""
+        if not os.path.lexists(self.staging):
+            return None
         try:
-            with open(os.path.join(self.staging, JOURNAL), encoding="utf-8") as stream:
+            with _ours(self.staging) as directory, open(open_owned(JOURNAL, os.geteuid(), dir_fd=directory)) as stream:
                 return Journal(**json.load(stream))
-        except (OSError, ValueError, TypeError):  # it had only begun to fetch, or to write this
-            return Journal("", False) if os.path.isdir(self.staging) else None
+        except (FileNotFoundError, ValueError, TypeError):  # it had only begun to fetch, or to write this
+            return Journal("", False)
 
     def write_journal(self, journal: Journal) -> None:
         """Say what is being done before it is, so that it can be undone by whoever comes after us."""
-        path = os.path.join(self.staging, JOURNAL)
-        with open(
-            os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-        ) as stream:
-            json.dump(asdict(journal), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(f"{path}.new", path)
-        _sync(self.staging)
+        new = f"{JOURNAL}.new"
+        with _ours(self.staging) as directory:
+            _write(directory, new, json.dumps(asdict(journal)))
+            os.rename(new, JOURNAL, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
 
     # -- with the server stopped ----------------------------------------------------------------------------------
 
     def move_away(self, previous: str) -> None:
         """Everything that holds data into a new directory `previous` beside it."""
         os.mkdir(previous, 0o700)
-        for name in self.names:
-            if self._has(name):
-                os.rename(os.path.join(self.path, name), os.path.join(previous, name))
-        _sync(previous, self.path)
-
-    def place(self, dump: str, owner: Owner) -> None:
-        """Make a dump what the server loads when it starts next."""
-        os.chown(dump, owner.uid, owner.gid)
-        os.chmod(dump, owner.file_mode)
-        if not self.append_only:
-            os.rename(dump, os.path.join(self.path, self.rdb))
-        elif not self._multi_part:
-            os.rename(dump, os.path.join(self.path, self._aof))
-        else:
-            self._place_base(dump, owner)
+        with _ours(previous) as directory:
+            for name in self.names:
+                if self._has(name):
+                    os.rename(os.path.join(self.path, name), name, dst_dir_fd=directory)
+            os.fsync(directory)
         _sync(self.path)
 
-    def _place_base(self, dump: str, owner: Owner) -> None:
+    def place(self, dump: str, owner: Owner) -> None:
+        """Make a dump what the server loads when it starts next.
+
+        Args:
+            dump: its name in the staging directory.
+        """
+        with _ours(self.staging) as staging:
+            with _opened(open_owned(dump, os.geteuid(), dir_fd=staging)) as file:
+                _give(file, owner, owner.file_mode)
+            if self.append_only and self._multi_part:
+                self._place_base(staging, dump, owner)
+            else:
+                name = self._aof if self.append_only else self.rdb
+                os.rename(dump, os.path.join(self.path, name), src_dir_fd=staging)
+        _sync(self.path)
+
+    def _place_base(self, staging: int, dump: str, owner: Owner) -> None:
         """As base of an append-only file of several parts; the manifest names the parts and comes last."""
-        directory = os.path.join(self.path, self._aof_directory)
-        os.mkdir(directory, 0o700)
-        base = f"{self._aof}.1.base.rdb"
-        manifest = os.path.join(directory, f"{self._aof}.manifest")
-        os.rename(dump, os.path.join(directory, base))
-        with open(manifest, "x", encoding="utf-8") as stream:
-            stream.write(f"file {base} seq 1 type b\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chown(manifest, owner.uid, owner.gid)
-        os.chmod(manifest, owner.file_mode)
-        os.chown(directory, owner.uid, owner.gid)
-        os.chmod(directory, owner.directory_mode)
-        _sync(directory)
+        path = os.path.join(self.path, self._aof_directory)
+        base, manifest = f"{self._aof}.1.base.rdb", f"{self._aof}.manifest"
+        os.mkdir(path, 0o700)
+        with _ours(path) as directory:
+            os.rename(dump, base, src_dir_fd=staging, dst_dir_fd=directory)
+            _write(directory, manifest, f"file {base} seq 1 type b\n", owner)
+            os.fsync(directory)
+            _give(directory, owner, owner.directory_mode)
 
     def put_back(self, journal: Journal) -> None:
         """Undo `move_away` and `place`, as far as they went. Safe to call twice."""
         if not os.path.isdir(journal.previous):
             return  # nothing was moved
-        moved = set(os.listdir(journal.previous))
-        for name in self.names:
-            path = os.path.join(self.path, name)
-            if name in moved or name not in journal.present:
-                _remove(path)  # ours, or what the server made of ours
-            if name in moved:
-                os.rename(os.path.join(journal.previous, name), path)
+        with _ours(journal.previous) as directory:
+            moved = set(os.listdir(directory))
+            for name in self.names:
+                path = os.path.join(self.path, name)
+                if name in moved or name not in journal.present:
+                    _remove(path)  # ours, or what the server made of ours
+                if name in moved:
+                    os.rename(name, path, src_dir_fd=directory)
         _sync(self.path)
         os.rmdir(journal.previous)
 
@@ -235,14 +243,41 @@ def _remove(path: str) -> None:
             os.unlink(path)
 
 
-def _sync(*directories: str) -> None:
+@contextlib.contextmanager
+def _opened(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ours(path: str) -> contextlib.AbstractContextManager[int]:
+    """Open a directory that we have made: the server's user may write beside it, and must not lead us elsewhere."""
+    return _opened(open_owned(path, os.geteuid(), os.O_RDONLY | os.O_DIRECTORY))
+
+
+def _give(descriptor: int, owner: Owner, mode: int) -> None:
+    os.fchown(descriptor, owner.uid, owner.gid)
+    os.fchmod(descriptor, mode)
+
+
+def _write(directory: int, name: str, text: str, owner: Owner | None = None) -> None:
+    """A new file, on the disk when this returns."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+        if owner is not None:
+            _give(descriptor, owner, owner.file_mode)
+
+
+def _sync(directory: str) -> None:
     """A rename outlives a crash only when its directory was written."""
-    for directory in directories:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with _opened(os.open(directory, os.O_RDONLY | os.O_DIRECTORY)) as descriptor:
+        os.fsync(descriptor)
 
 
 def local_error(error: OSError, path: str) -> HoldfastError:

@@ -65,7 +65,9 @@ class RestoreJob:
                 path = os.path.join(staging, DUMP)
                 contents = fetch(self._run, dump_of(self._run), path, self._recorded)
                 self._check(path, staging, contents)
-                return self._replace(path, contents)
+                # The server replaces the file that it has loaded; what is open stays, to be compared with.
+                with open(path, "rb") as dump:
+                    return self._replace(f"/proc/{os.getpid()}/fd/{dump.fileno()}", contents)
         except OSError as error:
             raise local_error(error, files.path) from error
 
@@ -92,6 +94,11 @@ class RestoreJob:
     # -- with the files -------------------------------------------------------------------------------------------
 
     def _replace(self, dump: str, contents: Contents) -> Proof:
+        """Let the server load the staged dump instead of its own files.
+
+        Args:
+            dump: a path that leads to the dump wherever it is moved.
+        """
         target, files = self.target, self.target.files
         running = target.service.is_running()
         stamp = utc_now().strftime("%Y%m%dT%H%M%S%f")[:-3]
@@ -99,8 +106,6 @@ class RestoreJob:
         if target.state is not None and target.state.total and not files.append_only:
             self._save(target.state)
         files.write_journal(journal)
-        spare = f"{dump}.kept"
-        os.link(dump, spare)  # to compare with: the server replaces the file that it has loaded
         try:
             self._stop()
             journal = Journal(journal.previous, running, tuple(files.present()))
@@ -108,8 +113,8 @@ class RestoreJob:
             self._run.progress.stage("place")
             owner = files.owner()
             files.move_away(journal.previous)
-            files.place(dump, owner)
-            proof = self._start_and_prove(spare, contents)
+            files.place(DUMP, owner)
+            proof = self._start_and_prove(dump, contents)
         except BaseException as error:
             left = self._undo(journal)
             if isinstance(error, HoldfastError):
