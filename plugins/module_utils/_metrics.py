@@ -53,6 +53,7 @@ PREFIXES: Final[Mapping[str, str]] = {
     "verify": "holdfast_backup_verify",
     "prune": "holdfast_backup_prune",
     "copy": "holdfast_backup_copy",
+    "drill": "holdfast_drill",
 }
 
 METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
@@ -109,6 +110,17 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
     "copy": (
         *_run_metrics(PREFIXES["copy"], "copy"),
         Metric("holdfast_backup_copy_last_sent_bytes", GAUGE, "Bytes that the last copy sent to a repository."),
+    ),
+    "drill": (
+        *_run_metrics(PREFIXES["drill"], "drill"),
+        Metric("holdfast_drill_restore_seconds", GAUGE, "How long the restore of the last drill took (RTO)."),
+        Metric("holdfast_drill_data_loss_seconds", GAUGE, "Age of the data that it brought back (RPO)."),
+        Metric("holdfast_drill_rto_target_seconds", GAUGE, "Declared: how long a restore may take."),
+        Metric("holdfast_drill_rpo_target_seconds", GAUGE, "Declared: how old the data may be."),
+        Metric("holdfast_drill_max_age_seconds", GAUGE, "Declared: the longest time between two drills."),
+        Metric("holdfast_drill_checks_failed", GAUGE, "What the last drill judged to be not as it should be."),
+        Metric("holdfast_drill_compared", GAUGE, "Facts of the fingerprint that the last drill compared."),
+        Metric("holdfast_drill_differences", GAUGE, "Of these, those that differed."),
     ),
     "health": (
         Metric("holdfast_health_status", GAUGE, "What is believed of a health check: 0 pass, 1 warning, 2 failure."),
@@ -406,6 +418,25 @@ def record_copy(
         file.set("holdfast_backup_copy_last_sent_bytes", sent_bytes, repository=destination)
 
     return _record(directory, "copy", component, fill)
+
+
+def record_drill(
+    directory: str | None,
+    component: str,
+    *,
+    outcome: str,
+    started: float,
+    seconds: float,
+    measured: Mapping[str, float | None],
+) -> str | None:
+    """A drill has ended. `measured`: the rest of its metrics by name without `holdfast_drill_`."""
+
+    def fill(file: Textfile) -> None:
+        _fill_run(file, "drill", outcome, started, seconds)
+        for name, value in measured.items():
+            file.set(f"holdfast_drill_{name}", value)
+
+    return _record(directory, "drill", component, fill)
 
 
 def _fill_run(file: Textfile, verb: str, outcome: str, started: float, seconds: float, **labels: str) -> None:

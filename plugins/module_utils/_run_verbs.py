@@ -26,7 +26,7 @@ from ._operations._catalogue import catalogue, describe_entry
 from ._operations._copy import CopyResult, CopySettings, copy
 from ._operations._manifest_cache import ManifestCache
 from ._operations._prune import PruneResult, PruneSettings, plan_lines, prune
-from ._operations._verify import Finding, VerifyResult, VerifySettings, verify
+from ._operations._verify import EngineFactory, Finding, VerifyResult, VerifySettings, verify
 from ._repositories._interface import Repository
 from ._retention import Policy
 from ._run import (
@@ -116,13 +116,6 @@ def run_info(module: Module) -> None:
 def run_verify(module: Module) -> None:
     """The whole of `backup_verify`."""
 
-    def make_engine(name: str) -> Engine:
-        engine = ENGINES.get(name)
-        if engine is None:
-            raise Unsupported(f"This holdfast does not know the engine {name}.", hint="Update the collection.")
-        given = {key: value for key, value in (module.params.get(name) or {}).items() if value is not None}
-        return engine({**defaults({**engine.OPTIONS, **engine.RESTORE_OPTIONS}), **given}, place(module.params))
-
     def work() -> dict[str, Any]:
         params, begun = module.params, time.time()
         settings = VerifySettings(
@@ -135,17 +128,17 @@ def run_verify(module: Module) -> None:
         )
         try:
             with repositories(params) as stores:
-                outcome = verify(stores, settings, make_engine, progress(module))
+                outcome = verify(stores, settings, engine_maker(params), progress(module))
         except HoldfastError:
             if not module.check_mode:
                 _warn(module, [_verify_metrics(params, VerifyResult(), begun, ok=False)])
             raise
         result = verify_result(outcome, settings)
-        failure = _verify_failure(outcome)
+        failure = verify_failure(outcome)
         _warn(module, [*outcome.warnings, *_objectives(params, outcome)])
         if not module.check_mode:
             _warn(module, [_verify_metrics(params, outcome, begun, ok=failure is None)])
-            _warn(module, _verify_history(params, outcome))
+            _warn(module, verify_history(params, outcome))
         if failure is not None:
             raise Unfinished(failure.message, failure, result)
         return result
@@ -153,9 +146,22 @@ def run_verify(module: Module) -> None:
     guarded(module, work)
 
 
+def engine_maker(params: Params) -> EngineFactory:
+    """Makes the engine that a manifest names, with the options that were given for it."""
+
+    def make(name: str) -> Engine:
+        engine = ENGINES.get(name)
+        if engine is None:
+            raise Unsupported(f"This holdfast does not know the engine {name}.", hint="Update the collection.")
+        given = {key: value for key, value in (params.get(name) or {}).items() if value is not None}
+        return engine({**defaults({**engine.OPTIONS, **engine.RESTORE_OPTIONS}), **given}, place(params))
+
+    return make
+
+
 def verify_result(outcome: VerifyResult, settings: VerifySettings) -> dict[str, Any]:
     """What `backup_verify` returns."""
-    findings = [_describe_finding(each) for each in outcome.findings]
+    findings = [describe_finding(each) for each in outcome.findings]
     if settings.check:
         message = f"{counted(len(findings), 'backup')} would be verified."
     elif not findings:
@@ -177,7 +183,7 @@ def verify_result(outcome: VerifyResult, settings: VerifySettings) -> dict[str, 
     }
 
 
-def _describe_finding(one: Finding) -> dict[str, Any]:
+def describe_finding(one: Finding) -> dict[str, Any]:
     return {
         "repository": one.repository,
         "backup_id": one.backup_id,
@@ -195,7 +201,7 @@ def _describe_finding(one: Finding) -> dict[str, Any]:
     }
 
 
-def _verify_failure(outcome: VerifyResult) -> HoldfastError | None:
+def verify_failure(outcome: VerifyResult) -> HoldfastError | None:
     """Why the module fails, if it does: what is damaged before what could not be looked at."""
     if outcome.failed:
         said = "; ".join(f"{each.backup_id} in {each.repository}: {each.problems[0]}" for each in outcome.failed[:5])
@@ -235,7 +241,7 @@ def _verify_metrics(params: Params, outcome: VerifyResult, begun: float, *, ok: 
     )
 
 
-def _verify_history(params: Params, outcome: VerifyResult) -> list[str | None]:
+def verify_history(params: Params, outcome: VerifyResult) -> list[str | None]:
     """Note the worst result of each backup over the repositories."""
     worst: dict[str, Finding] = {}
     for each in outcome.findings:

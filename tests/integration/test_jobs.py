@@ -132,13 +132,10 @@ def test_a_playbook_that_cannot_even_start_is_a_failure(host: Host) -> None:
     assert host.log()[-1]["ok"] is False
 
 
-def slow(host: Host) -> Path:
-    """Let backups of the component take long: a pipe in the scripts' way that nobody writes to."""
-    big = Path(host.components[0]["path"]) / "big"
-    with big.open("wb") as stream:
-        for _number in range(24):
-            stream.write(os.urandom(16 << 20))
-    return big
+def slow(host: Host, gibibytes: int = 16) -> None:
+    """Let backups of the component take a while, with a file that is long and takes no room."""
+    with (Path(host.components[0]["path"]) / "big").open("wb") as stream:
+        stream.truncate(gibibytes << 30)
 
 
 def running(host: Host) -> list[Path]:
@@ -147,7 +144,7 @@ def running(host: Host) -> list[Path]:
 
 
 def test_the_same_job_does_not_run_twice_at_once(host: Host) -> None:
-    slow(host)
+    slow(host, 2)
     first = host.start("job", "backup", "letters")
     wait_for(lambda: host.log())
     try:
@@ -204,3 +201,67 @@ def test_a_killed_job_leaves_nothing_running_under_its_supervisor(host: Host) ->
     assert not of_host(host)
     assert not host.manifests("letters")
     assert host.run("job", "--supervised", "backup", "letters")[0] == 0
+
+
+def reports(host: Host) -> list[dict[str, Any]]:
+    paths = sorted((host.root / "reports").glob("*.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_a_drill_proves_measures_and_reports(host: Host) -> None:
+    metrics = host.root / "metrics"
+    metrics.mkdir()
+    host.components[0].update(
+        drill="weekly", rto="10m", rpo="26h", reports_dir=str(host.root / "reports"), textfile_dir=str(metrics)
+    )
+    host.write()
+    assert host.run("job", "backup", "letters")[0] == 0
+    code, out = host.run("job", "drill", "letters")
+    assert code == 0, out
+    (manifest,) = host.manifests("letters")
+    (report,) = reports(host)
+    assert (report["verdict"], report["restores"][0]["backup_id"]) == ("passed", manifest["id"])
+    assert {check["name"].split()[0] for check in report["checks"]} == {"sound", "proved", "RTO", "RPO"}
+    samples = dict(
+        line.rsplit(" ", 1)
+        for line in (metrics / "holdfast_drill_letters.prom").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    assert samples['holdfast_drill_last_run_success{component="letters"}'] == "1"
+    assert samples['holdfast_drill_rto_target_seconds{component="letters"}'] == "600"
+    assert samples['holdfast_drill_max_age_seconds{component="letters"}'] == str(7 * 86400)
+    assert 0 < float(samples['holdfast_drill_restore_seconds{component="letters"}']) < 600
+    drilled = host.log()[-2]
+    assert (drilled["verb"], drilled["verdict"]) == ("drill", "passed")
+
+    # One byte of it rots: the drill must not pass.
+    stored = max(
+        (host.repository / "letters").rglob("data/**/*"), key=lambda path: path.is_file() and path.stat().st_size
+    )
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 1
+    stored.chmod(0o600)
+    stored.write_bytes(bytes(content))
+    code, out = host.run("job", "drill", "letters")
+    assert code == 1, out
+    assert host.log()[-1]["error_code"] == "corrupted"
+    assert sorted(one["verdict"] for one in reports(host)) == ["failed", "passed"]
+    text = (metrics / "holdfast_drill_letters.prom").read_text()
+    assert 'holdfast_drill_last_run_success{component="letters"} 0' in text
+
+
+def test_a_drill_that_takes_too_long_or_brings_back_old_data_fails(host: Host) -> None:
+    host.components[0].update(schedule="*/1m", rpo="1m", rto="1s", reports_dir=str(host.root / "reports"))
+    host.write()
+    assert host.run("job", "backup", "letters")[0] == 0
+    # Nothing is waited for: the backup is dated back by what a repository says of it.
+    (path,) = (host.repository / "letters/manifests").glob("*.json")
+    manifest = json.loads(path.read_text())
+    manifest["snapshot_at"] = "2026-01-01T00:00:00Z"
+    path.chmod(0o600)
+    path.write_text(json.dumps(manifest))
+    code, out = host.run("job", "drill", "letters")
+    assert code == 1, out
+    (report,) = reports(host)
+    assert "RPO in primary" in [check["name"] for check in report["checks"] if not check["ok"]]
+    assert host.log()[-1]["error_code"] in ("objective_missed", "corrupted")

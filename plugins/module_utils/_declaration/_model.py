@@ -15,6 +15,7 @@ from typing import Any
 
 from .._durations import format_duration
 from .._errors import InvalidOption
+from .._schedules._intervals import longest_interval
 from ._report import suggestion
 
 ENGINE_VERBS = ("backup", "restore")
@@ -104,6 +105,7 @@ class Component:
         """
         if verb not in self.module_options:
             raise ValueError(f"there is no module for {verb}")
+        rehearsed = longest_interval(self.drill)
         known = {
             **self.options,
             "component": self.name,
@@ -112,6 +114,7 @@ class Component:
             "retention": self.retention,
             "level": self.verification_level,
             "rto": format_duration(self.rto),
+            **({"interval": format_duration(rehearsed)} if rehearsed is not None else {}),
             **({"rpo": format_duration(self.rpo)} if self.rpo is not None else {}),
         }
         taken = self.module_options[verb]
