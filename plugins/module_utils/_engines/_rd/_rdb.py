@@ -37,7 +37,7 @@ from ._digest import (
 from ._reader import Pieces, Reading, Truncated, after_string, length_at
 
 SAMPLE = 1000
-"""Values of a database that are looked at, about."""
+"""Values of a database that are looked at, at least, where there are as many; less than twice as many."""
 ALL = 0
 """Bits of the sample when every value is looked at."""
 _MARGIN = 32
