@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from .._durations import counted
 from .._errors import DiskFull, HoldfastError, InvalidOption, NotProved, Unsupported
 from ._interface import BackupPlan, BackupRun, Engine, Place, Proof, RestorePlan, RestoreRun
 from ._tree._backup import TreeBackup, refuse_unreadable
@@ -87,8 +88,8 @@ class FilesEngine(Engine):
         if not settings.ignore_unreadable:
             refuse_unreadable(found.troubles, "preflight")
         summary = (
-            f"{settings.path}: {found.entries} entries, {found.size} bytes",
-            f"to read: {found.new_entries} files, {found.new_size} bytes",
+            f"{settings.path}: {counted(found.entries, 'entry', 'entries')}, {counted(found.size, 'byte')}",
+            f"to read: {counted(found.new_entries, 'file')}, {counted(found.new_size, 'byte')}",
         )
         return BackupPlan(found.size, summary, {"selection": _selection(settings)}, unsent_bytes=found.new_size)
 
@@ -148,8 +149,9 @@ class FilesEngine(Engine):
         for what, why in proof.details["not_set"].items():
             run.warn(f"{what} could not be set on some entries: {why}.")
         if proof.differences:
+            different, place = int(proof.details["different"]), self._restore.path
             raise NotProved(
-                f"{proof.details['different']} entries of {self._restore.path} are not as in the backup: "
+                f"{counted(different, f'entry of {place} is', f'entries of {place} are')} not as in the backup: "
                 f"{'; '.join(proof.differences[:5])}.",
                 stage="proof",
                 hint="Another program may be writing there: declare it in services, or restore elsewhere (target).",

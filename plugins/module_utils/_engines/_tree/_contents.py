@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Protocol
 
+from ..._durations import counted
 from ..._errors import Corrupted, NotFound
 from .._interface import RestoreRun
 from ._index import FILE, Entry, Header, printable
@@ -218,7 +219,8 @@ def check_contents(tree: StoredTree) -> dict[str, int]:
         blobs += 1
     if damaged:
         named = ", ".join(repr(path) for path in damaged[:5])
-        raise Corrupted(f"{len(damaged)} files are not what the index says: {named}{'…' if len(damaged) > 5 else ''}.")
+        what = counted(len(damaged), "file is", "files are")
+        raise Corrupted(f"{what} not what the index says: {named}{'…' if len(damaged) > 5 else ''}.")
     return {"entries": entries, "files": checked, "blobs": blobs, "bytes": size}
 
 
