@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .._errors import InvalidOption, NotFound, PermissionDenied, Refused
 from . import _ansible, _paths
@@ -129,6 +129,7 @@ def _check_host() -> None:
     program = _ansible.playbook("", {})[0]
     if not os.access(program, os.X_OK):
         raise NotFound(f"There is no {program}.", hint="Run the playbook holdfast.ops.site for this host again.")
+    os.makedirs(_paths.ANSIBLE_HOME, mode=0o700, exist_ok=True)
 
 
 def _variables(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -159,8 +160,12 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _run(arguments: argparse.Namespace, variables: Mapping[str, Any]) -> int:
-    return _call(_argv(arguments, variables, check=getattr(arguments, "check", False)), _environment(arguments))
+def _run(arguments: argparse.Namespace, variables: Mapping[str, Any]) -> NoReturn:
+    """Become Ansible: what interrupts or ends us is then meant for it, and its exit code is ours."""
+    argv = _argv(arguments, variables, check=getattr(arguments, "check", False))
+    sys.stdout.flush()
+    os.chdir(_paths.ANSIBLE_HOME)
+    os.execve(argv[0], argv, _environment(arguments))
 
 
 def _argv(arguments: argparse.Namespace, variables: Mapping[str, Any], *, check: bool) -> list[str]:
@@ -175,18 +180,6 @@ def _environment(arguments: argparse.Namespace) -> dict[str, str]:
     return _ansible.environment(quiet)
 
 
-def _call(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run Ansible on our terminal. An interruption is for it alone: it ends its modules, and we its exit code."""
-    sys.stdout.flush()
-    process = subprocess.Popen(argv, env=dict(environment), cwd=_paths.ANSIBLE_HOME)  # pylint: disable=ansible-bad-function
-    while True:
-        try:
-            code = process.wait()
-            return code if code >= 0 else 128 - code
-        except KeyboardInterrupt:
-            continue  # it got the same signal
-
-
 # -- restore, on a terminal ------------------------------------------------------------------------------------------
 
 
@@ -198,7 +191,11 @@ def _restore_after_asking(arguments: argparse.Namespace, variables: dict[str, An
     """
     with tempfile.NamedTemporaryFile(prefix="holdfast-", suffix=".jsonl") as results:
         watched = {"ANSIBLE_CALLBACKS_ENABLED": "holdfast.ops.job_log", "HOLDFAST_JOB_LOG": results.name}
-        code = _call(_argv(arguments, variables, check=True), {**_environment(arguments), **watched})
+        code = subprocess.call(  # pylint: disable=ansible-bad-function
+            _argv(arguments, variables, check=True),
+            env={**_environment(arguments), **watched},
+            cwd=_paths.ANSIBLE_HOME,
+        )
         if code != 0:
             return code
         lines = [json.loads(line) for line in results.read().decode("utf-8").splitlines()]
@@ -218,7 +215,7 @@ def _ask_for(live: str, component: str) -> str:
     """Have the name of a live thing typed."""
     sys.stderr.write(f"\n{component}: {live} is live and would be replaced. Type its name to go on: ")
     sys.stderr.flush()
-    typed = sys.stdin.readline().strip()
+    typed = sys.stdin.readline().rstrip("\n")
     if typed != live:
         raise Refused("That is not its name. Nothing was touched.")
     return typed
