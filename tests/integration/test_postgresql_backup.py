@@ -285,6 +285,29 @@ class TestPreflight:
             self.plan(component, pg18, database=name, login_user=f"{name} weak")
         assert component.backup(pg18, name, login_user="postgres").artefact("dump") is not None
 
+    def test_a_setting_that_makes_us_another_role_is_named_with_the_way_out(
+        self, pg18: EmbeddedPostgres, database: Any, component: Component
+    ) -> None:
+        name = database(pg18)
+        pg18.psql(
+            f"CREATE ROLE \"{name} weak\"; CREATE TABLE hidden (n int); ALTER DATABASE {name} SET role = '{name} weak'",
+            db=name,
+        )
+        with pytest.raises(PermissionDenied, match=f"makes the sessions of 'postgres' act as '{name} weak'") as refused:
+            self.plan(component, pg18, database=name)
+        way_out = str(refused.value.hint).partition(": ")[2].rstrip(".")
+        assert way_out.startswith("ALTER ROLE")
+        pg18.psql(way_out)
+        component.backup(pg18, name)
+        result = component.restore(pg18, confirm=name, keep_previous=False)
+        assert result.proof is not None
+        assert result.proof.proved
+        settings = "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting JOIN pg_database d ON d.oid ="
+        assert sorted(pg18.query(f"{settings} setdatabase WHERE datname = '{name}'")) == [
+            ("-", [f"role={name} weak"]),
+            ("postgres", ["role=none"]),
+        ]
+
     def test_databases_that_cannot_be_dumped_are_left_out_with_a_warning(
         self, pg18: EmbeddedPostgres, database: Any, component: Component
     ) -> None:

@@ -180,6 +180,21 @@ class TestRoles:
         made = {name for (name,) in clean18.query("SELECT rolname FROM pg_roles") if name.startswith(shop.database)}
         assert made == set(shop.roles)
 
+    def test_the_statements_that_make_mere_members_are_told(
+        self, pg16: EmbeddedPostgres, clean18: EmbeddedPostgres, shop: Dataset, component: Component
+    ) -> None:
+        """The application's own login, say, that nothing in the database names."""
+        member = f"{shop.database} app"
+        pg16.psql(f"""CREATE ROLE "{member}" LOGIN PASSWORD 'never told'; GRANT "{shop.owner}" TO "{member}" """)
+        component.backup(pg16, shop.database)
+        result = component.restore(clean18)
+        (told,) = (warning for warning in result.warnings if member in warning)
+        assert "SCRAM" not in told
+        assert clean18.query("SELECT FROM pg_roles WHERE rolname = %s", parameters=[member]) == []
+        clean18.psql(told.rpartition("create them without: ")[2].rstrip("."))
+        found = "SELECT rolcanlogin, rolpassword, pg_has_role(oid, %s, 'USAGE') FROM pg_authid WHERE rolname = %s"
+        assert clean18.query(found, parameters=[shop.owner, member]) == [(True, None, True)]
+
     def test_none_refuses_when_one_is_missing(
         self, pg16: EmbeddedPostgres, clean18: EmbeddedPostgres, shop: Dataset, component: Component
     ) -> None:

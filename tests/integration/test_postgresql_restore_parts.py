@@ -196,6 +196,28 @@ class TestSoundness:
         )
         assert self.look(pg16, name).details["vectors"] == {"probed": "found"}
 
+    @pytest.mark.parametrize(
+        "index",
+        ["((twice(v)::vector(4)) vector_l2_ops)", "(v vector_l2_ops) WHERE length(twice(v)::text) > 0"],
+        ids=["expression", "condition"],
+    )
+    def test_no_function_of_a_user_is_called(self, pg16: EmbeddedPostgres, database: Any, index: str) -> None:
+        """It would have the rights of who restores: those of a superuser, mostly."""
+        name = database(pg16)
+        pg16.psql(
+            "CREATE EXTENSION vector; CREATE TABLE t (id int, v vector(4)); CREATE TABLE called (who text);"
+            "CREATE FUNCTION twice(vector) RETURNS vector IMMUTABLE LANGUAGE sql AS $$ SELECT $1 + $1 $$;"
+            "INSERT INTO t SELECT n, ARRAY[n, n % 7, -n, 1]::vector FROM generate_series(1, 50) n;"
+            f"CREATE INDEX probed ON t USING hnsw {index};"
+            "CREATE OR REPLACE FUNCTION twice(vector) RETURNS vector VOLATILE LANGUAGE plpgsql AS"
+            " $$ BEGIN INSERT INTO public.called VALUES (current_user); RETURN $1 + $1; END $$",
+            db=name,
+        )
+        found = self.look(pg16, name)
+        assert found.differences == []
+        assert found.details["vectors"]["probed"].startswith("skipped: its expression calls a function")
+        assert pg16.query("SELECT who FROM called", db=name) == []
+
 
 class Looking(Progress):
     """Looks at the scratch cluster while something is restored into it."""

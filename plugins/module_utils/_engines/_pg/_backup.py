@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ..._durations import format_size, parse_size
+from ..._durations import counted, format_size, parse_size
 from ..._errors import DiskFull, InvalidOption, NotFound, PermissionDenied
 from ..._manifest import Artefact, safe_name
 from ..._stream._source import bytes_source
@@ -33,7 +33,7 @@ from ._dump import Dump, DumpOptions, globals_source
 from ._selection import OPTIONS as SELECTION_OPTIONS
 from ._selection import Selection
 from ._server import Server
-from ._sql import Session
+from ._sql import Session, identifier
 
 OPTIONS: Mapping[str, Any] = {
     **SELECTION_OPTIONS,
@@ -192,7 +192,10 @@ class BackupJob:
         found = _catalog.relations(session, timeout)
         warnings += self._selection.check(found, _catalog.schemas(session, timeout), session.database)
         dumped = self._selection.with_data(found)
-        self._check_rights(session, [relation for relation in dumped if relation.kind in "rpS"])
+        try:
+            self._check_rights(session, [relation for relation in dumped if relation.kind in "rpS"])
+        except PermissionDenied as error:
+            raise _acting_as_another(session, error) from None
         locks = 2 * sum(relation.kind in "rp" for relation in dumped)
         room = session.value(
             "SELECT current_setting('max_locks_per_transaction')::bigint * (current_setting('max_connections')::int"
@@ -220,7 +223,8 @@ class BackupJob:
         size = sum(relation.bytes for relation in tables) or int(row["size"] or 0)
         largest = max((relation.bytes for relation in tables), default=0)
         chosen = f", {self._selection.options}" if self._selection.options else ""
-        line = f"database {session.database!r}: {len(tables)} tables, about {format_size(size)}, {self._format}{chosen}"
+        told = f"{counted(len(tables), 'table')}, about {format_size(size)}, {self._format}{chosen}"
+        line = f"database {session.database!r}: {told}"
         return size, largest, line
 
     def _check_rights(self, session: Session, dumped: Sequence[_catalog.Relation]) -> None:
@@ -382,6 +386,20 @@ class BackupJob:
                 attributes={"passwords": passwords},
             )
         )
+
+
+def _acting_as_another(session: Session, error: PermissionDenied) -> PermissionDenied:
+    """Say so where the role that may not is not the one that we log in as."""
+    who = session.row("SELECT session_user::text AS login, current_user::text AS acting")
+    if who["login"] != who["acting"]:
+        where = session.database
+        error.message = (
+            f"A setting of {where!r} (ALTER DATABASE or ALTER ROLE … SET role) makes the sessions of {who['login']!r} "
+            f"act as {who['acting']!r}. {error.message}"
+        )
+        exception = f"ALTER ROLE {identifier(who['login'])} IN DATABASE {identifier(where)} SET role = 'none'"
+        error.hint = f"Except our role from it: {exception}."
+    return error
 
 
 def _some(names: Sequence[str]) -> str:

@@ -22,6 +22,12 @@ PROBES = 3
 """Rows of each vector index that are looked up."""
 _UNHURRIED = "options='-c statement_timeout=0 -c lock_timeout=0'"
 """pg_amcheck obeys timeouts that a role was given, and reports what they cut off as damage."""
+_CALLS_USERS = (
+    "EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid"
+    " IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.deptype = 'e'"
+    " AND e.classid = d.refclassid AND e.objid = d.refobjid))"
+)
+"""Whether the key or condition of an index calls a function that neither the server nor an extension has brought."""
 _REPORTED = 20
 """Lines of a tool's findings that a proof keeps."""
 
@@ -130,7 +136,7 @@ def _vectors(session: Session, findings: Findings) -> None:
     indexes = session.rows(
         'SELECT c.relname AS index, t.oid::regclass::text AS "table", m.amname AS method,'
         " pg_get_indexdef(i.indexrelid, 1, false) AS key, pg_get_expr(i.indpred, i.indrelid) AS predicate,"
-        " format('OPERATOR(%I.%s)', onsp.nspname, op.oprname) AS operator, op.oprname AS sign"
+        f" format('OPERATOR(%I.%s)', onsp.nspname, op.oprname) AS operator, op.oprname AS sign, {_CALLS_USERS} AS calls"
         " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid"
         " JOIN pg_am m ON m.oid = c.relam JOIN pg_opclass oc ON oc.oid = i.indclass[0]"
         " JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amoppurpose = 'o' AND ao.amoplefttype = oc.opcintype"
@@ -153,6 +159,8 @@ def _vectors(session: Session, findings: Findings) -> None:
 
 def _probe(session: Session, index: Mapping[str, Any]) -> str:
     """`found`, `skipped: …`, or what is wrong."""
+    if index["calls"]:
+        return "skipped: its expression calls a function that a user has made, which would run with our rights"
     key, operator = index["key"], index["operator"]
     condition = f"({key}) IS NOT NULL" + (f" AND ({index['predicate']})" if index["predicate"] else "")
     rows = session.rows(f"SELECT ({key})::text AS key FROM {index['table']} WHERE {condition} LIMIT {PROBES}")
