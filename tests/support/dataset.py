@@ -172,11 +172,21 @@ class Dataset:
         return (self.owner, self.reader, self.writer)
 
 
-def load_realistic(server: EmbeddedPostgres, database: str, rows: int = 2000) -> Dataset:
+_WITHOUT_VECTORS = (
+    ("CREATE EXTENSION vector;\n", ""),
+    ("COMMENT ON EXTENSION vector IS 'as the operators put it';\n", ""),
+    ("CREATE INDEX documents_embedding ON documents USING hnsw (embedding vector_l2_ops);\n", ""),
+    ("vector(8)", "real[]"),
+    ("::vector", "::real[]"),
+)
+
+
+def load_realistic(server: EmbeddedPostgres, database: str, rows: int = 2000, *, vectors: bool = True) -> Dataset:
     """Fill an empty database: two schemas, nine tables, every kind of object. The same rows each time.
 
     rows: how many documents and events; about 700 bytes of dump a row. The roles are called `<database> owner`,
     `… reader` and `… writer`, so that the `database` fixture removes them.
+    vectors: False for a server without pgvector: arrays take their place.
     """
     from psycopg import sql
 
@@ -190,9 +200,12 @@ def load_realistic(server: EmbeddedPostgres, database: str, rows: int = 2000) ->
         "odd": ODD_TABLE,
     }
     identifiers = {key: sql.Identifier(name) for key, name in names.items()}
+    schema, content = _SCHEMA, _ROWS
+    for text, instead in () if vectors else _WITHOUT_VECTORS:
+        schema, content = schema.replace(text, instead), content.replace(text, instead)
     with server.connect(database) as connection:
-        connection.execute(sql.SQL(_SCHEMA).format(**identifiers))
-        connection.execute(sql.SQL(_ROWS).format(rows=sql.Literal(rows), **identifiers))
+        connection.execute(sql.SQL(schema).format(**identifiers))
+        connection.execute(sql.SQL(content).format(rows=sql.Literal(rows), **identifiers))
     return dataset
 
 

@@ -95,7 +95,6 @@ class EmbeddedPostgres:
                 "--locale=C.UTF-8",
                 "--no-sync",
                 "--data-checksums",
-                "--no-instructions",
                 f"--pwfile={password_file.name}",
                 "--auth-local=trust",
                 "--auth-host=scram-sha-256",

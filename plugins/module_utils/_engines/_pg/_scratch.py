@@ -60,24 +60,32 @@ _CONFIGURATION: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Programs:
-    """A PostgreSQL installation with a server in it."""
+    """A PostgreSQL installation with a server in it; major versions of the server and of its pg_restore."""
 
     bin_dir: str
     major: int
+    tools: int
 
     def path(self, name: str) -> str:
         return os.path.join(self.bin_dir, name)
 
 
-def find_programs(major: int, bin_dir: str | None, run_as: Account | None) -> Programs:
-    """The installation that can read a dump of `major`: the one that was named, of the same version, or the next newer.
+def find_programs(major: int, dumped_by: int, bin_dir: str | None, run_as: Account | None) -> Programs:
+    """The installation that can take a dump: the one that was named, of the same version, or the next newer.
+
+    Args:
+        major: of the server that was dumped.
+        dumped_by: of pg_dump, whose archives an older pg_restore cannot read.
 
     Raises:
         MissingDependency: there is none on this host.
     """
     found = [
-        programs for path in _installations(bin_dir) if (programs := _look_at(path, run_as)) and programs.major >= major
+        programs
+        for path in _installations(bin_dir)
+        if (programs := _look_at(path, run_as)) and programs.major >= major and programs.tools >= dumped_by
     ]
+    major = max(major, dumped_by)
     named = [programs for programs in found if programs.bin_dir == bin_dir]
     if not found:
         raise MissingDependency(
@@ -103,12 +111,17 @@ def _installations(bin_dir: str | None) -> list[str]:
 def _look_at(path: str, run_as: Account | None) -> Programs | None:
     if not all(os.access(os.path.join(path, name), os.X_OK) for name in ("initdb", "postgres", "pg_restore")):
         return None
-    try:
-        _code, out, _err = run([os.path.join(path, "postgres"), "--version"], run_as=run_as, timeout=30)
-    except (ToolFailed, OSError):  # cannot be run by that user
-        return None
-    match = re.search(rb"\(PostgreSQL\) (\d+)", out)
-    return Programs(path, int(match[1])) if match else None
+    versions = []
+    for name in ("postgres", "pg_restore"):
+        try:
+            _code, out, _err = run([os.path.join(path, name), "--version"], run_as=run_as, timeout=30)
+        except (ToolFailed, OSError):  # cannot be run by that user
+            return None
+        match = re.search(rb"\(PostgreSQL\) (\d+)", out)
+        if match is None:
+            return None
+        versions.append(int(match[1]))
+    return Programs(path, *versions)
 
 
 def unprivileged(run_as: str | None) -> Account | None:

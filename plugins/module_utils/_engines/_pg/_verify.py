@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..._durations import counted
 from ..._errors import Corrupted, DiskFull, HoldfastError, Interrupted, NotFound, ToolFailed, VersionMismatch
 from ..._manifest import parse_time, utc_now
 from ..._process import Account, hand_over, open_owned
@@ -93,7 +94,9 @@ def _read_directory(server: Server, stored: Stored, program: str, name: str) -> 
     contents = _toc.parse(out.decode("utf-8", "surrogateescape"))
     lost = [e.rest for e in contents.entries if e.kind == "TABLE DATA" and f"{e.id}.dat" not in members]
     if lost:
-        raise Corrupted(f"The directory of {name!r} lacks the rows of {len(lost)} tables: {', '.join(lost[:3])}.")
+        raise Corrupted(
+            f"The directory of {name!r} lacks the rows of {counted(len(lost), 'table')}: {', '.join(lost[:3])}."
+        )
     return len(contents.entries)
 
 
@@ -123,9 +126,9 @@ def verify_restore(options: Mapping[str, Any], component: str, run: RestoreRun, 
             return _rehearse(server, run, stored, wanted, f"a scratch database at {server.where}")
         finally:
             server.close()
-    major = max(int(stored.details["server"]["version_num"]) // 10000, stored.dumped_by)
+    major = int(stored.details["server"]["version_num"]) // 10000
     owner = unprivileged(options.get("run_as"))
-    programs = find_programs(major, options.get("bin_dir"), owner)
+    programs = find_programs(major, stored.dumped_by, options.get("bin_dir"), owner)
     _check_room(run, stored)
     with run.scratch(owner.name if owner else None) as directory:
         return _in_cluster(programs, directory, owner, component, run, stored, wanted)
