@@ -8,15 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._interface import Place
@@ -24,90 +21,20 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     Corrupted,
     DiskFull,
     HoldfastError,
-    Interrupted,
     Locked,
-    NotFound,
     PermissionDenied,
-    Refused,
     ToolFailed,
-    Unavailable,
 )
 from ansible_collections.holdfast.ops.plugins.module_utils._locks import host_lock
-from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, Verification, parse_time, utc_now
+from ansible_collections.holdfast.ops.plugins.module_utils._manifest import Backup, Verification, utc_now
 from ansible_collections.holdfast.ops.plugins.module_utils._operations import _backup
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._backup import (
-    BackupResult,
-    BackupSettings,
     DegradedBackup,
-    backup,
     scratch_directory,
     size_anomaly,
 )
-from ansible_collections.holdfast.ops.plugins.module_utils._operations._restore import (
-    RestoreResult,
-    RestoreSettings,
-    restore,
-)
 from ansible_collections.holdfast.ops.plugins.module_utils._process import Account
-from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
-from ansible_collections.holdfast.ops.tests.support.faulty import FaultyRepository, StreamsEngine, no_fault
-
-DATA = os.urandom(300_000)
-
-
-def chunks() -> Iterator[bytes]:
-    for start in range(0, len(DATA), 50_000):
-        yield DATA[start : start + 50_000]
-
-
-class Bench:
-    """One component, its repositories, and what really lies in them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.streams: dict[str, Any] = {"one.dump": chunks, "two.dump": lambda: iter([b"small"])}
-
-    def engine(self, **options: Any) -> StreamsEngine:
-        return StreamsEngine(
-            {"streams": self.streams, **options}, Place("c", str(self.path / "state"), str(self.path / "scratch"))
-        )
-
-    def repository(self, name: str = "a", fault: Any = no_fault, **attributes: Any) -> FaultyRepository:
-        return FaultyRepository(name, str(self.path / name), fault, **attributes)
-
-    def backup(self, *stores: FaultyRepository, **settings: Any) -> BackupResult:
-        return backup(
-            self.engine(),
-            stores or [self.repository()],
-            BackupSettings("c", str(self.path / "state"), **settings),
-            Progress(),
-        )
-
-    def restore(
-        self, *stores: FaultyRepository, target: dict[str, bytes], live: Any = None, **settings: Any
-    ) -> RestoreResult:
-        return restore(
-            self.engine(target=target, live=live),
-            stores or [self.repository()],
-            RestoreSettings("c", str(self.path / "state"), **settings),
-            Progress(),
-        )
-
-    def files(self, name: str = "a") -> list[str]:
-        top = self.path / name / "c"
-        return sorted(str(p.relative_to(top)) for p in top.rglob("*") if p.is_file())
-
-    def backups(self, name: str = "a") -> list[Backup]:
-        """What exists, proved from the files themselves: every committed backup's objects are there, whole."""
-        found = []
-        for path in sorted((self.path / name / "c/manifests").glob("*.json")):
-            one = Backup.from_json(path.read_bytes())
-            for part in one.objects():
-                raw = (self.path / name / "c" / part.key).read_bytes()
-                assert len(raw) == part.size
-                assert hashlib.sha256(raw).hexdigest() == part.sha256
-            found.append(one)
-        return found
+from ansible_collections.holdfast.ops.tests.support.bench import DATA, Bench, chunks
 
 
 @pytest.fixture
@@ -265,105 +192,6 @@ def test_a_lock_goes_with_its_holder(bench: Bench) -> None:
     assert bench.backup().changed
 
 
-KILL_SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from ansible_collections.holdfast.ops.tests.unit.test_backup import Bench
-bench = Bench(Path(sys.argv[1]))
-seen = 0
-def kill(method, key, nth):
-    global seen
-    seen += 1
-    if seen == int(sys.argv[2]):
-        os.kill(os.getpid(), getattr(signal, sys.argv[3]))
-bench.backup(bench.repository(fault=kill))
-print("finished", seen)
-"""
-
-
-def test_killed_at_any_call_it_leaves_a_whole_backup_or_none(bench: Bench) -> None:
-    committed = 0
-    for call in range(1, 40):
-        done = subprocess.run(
-            [sys.executable, "-c", KILL_SCRIPT, str(bench.path), str(call), "SIGKILL"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = len(bench.backups())  # every manifest's objects are hashed here
-        assert found in (committed, committed + 1)
-        committed = found
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-    else:
-        pytest.fail("the run never finished")
-    assert call > 8  # it was killed at many different places
-    assert committed == 1  # only the run that was not killed: the manifest is the very last thing written
-    assert bench.backup().changed
-
-
-def test_interrupted_it_undoes_what_it_stored(bench: Bench) -> None:
-    def stop() -> Iterator[bytes]:
-        yield DATA
-        raise Interrupted("Stopped by SIGTERM.")
-
-    bench.streams["three.dump"] = stop
-    with pytest.raises(Interrupted):
-        bench.backup()
-    assert bench.files() == []
-
-
-def test_interrupted_between_two_commits_it_keeps_the_one_that_exists(bench: Bench) -> None:
-    def stop(method: str, key: str, nth: int) -> None:
-        if method == "put" and key.startswith("manifests/"):
-            raise Interrupted("Stopped by SIGTERM.")
-
-    with pytest.raises(Interrupted) as caught:
-        bench.backup(bench.repository("a"), bench.repository("b", stop))
-    (kept,) = bench.backups("a")  # its objects are hashed there
-    assert bench.backups("b") == []
-    assert kept.id in caught.value.result()["left_behind"]
-
-
-def test_a_manifest_whose_confirmation_is_lost_keeps_what_it_names(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FaultyRepository.put
-
-    def put(self: FaultyRepository, key: str, data: Any, sha256: bytes) -> None:
-        real(self, key, data, sha256)
-        if key.startswith("manifests/"):
-            raise Unavailable("The connection broke before the answer came.")
-
-    monkeypatch.setattr(FaultyRepository, "put", put)
-    with pytest.raises(Unavailable) as caught:
-        bench.backup()
-    (kept,) = bench.backups()
-    assert kept.id in caught.value.result()["left_behind"]
-
-
-def test_a_manifest_that_is_refused_leaves_nothing(bench: Bench) -> None:
-    def full(method: str, key: str, nth: int) -> None:
-        if method == "put" and key.startswith("manifests/"):
-            raise DiskFull("a is full")
-
-    with pytest.raises(DiskFull):
-        bench.backup(bench.repository("a", full))
-    assert bench.files() == []
-
-
-@pytest.mark.parametrize("at", ["running", "data", "SHA256SUMS"])
-def test_a_signal_is_not_taken_for_the_failure_of_one_repository(bench: Bench, at: str) -> None:
-    def stop(method: str, key: str, nth: int) -> None:
-        if threading.current_thread() is threading.main_thread() and at in key:
-            raise Interrupted("Stopped by SIGTERM.")
-
-    with pytest.raises(Interrupted):
-        bench.backup(bench.repository("a", stop), bench.repository("b"))
-    assert bench.backups("a") == bench.backups("b") == []
-
-
 def test_a_backup_whose_size_cannot_be_noted_is_a_success_with_a_warning(bench: Bench) -> None:
     def disturb(method: str, key: str, nth: int) -> None:
         if method == "put" and key.startswith("manifests/"):
@@ -383,83 +211,6 @@ def test_a_scratch_place_that_others_use_keeps_its_mode(tmp_path: Path, monkeypa
     tmp_path.chmod(0o700)
     with scratch_directory(Place("c", str(tmp_path), str(tmp_path)), "run", "me"):
         assert tmp_path.stat().st_mode & 0o7777 == 0o711
-
-
-class TestRestore:
-    def test_the_latest_is_the_newest_of_all_repositories(self, bench: Bench) -> None:
-        bench.backup(bench.repository("a"), bench.repository("b"))
-        bench.streams["two.dump"] = lambda: iter([b"newer"])
-        newer = bench.backup(bench.repository("b")).backup  # as after a degraded run
-        assert newer is not None
-        target: dict[str, bytes] = {}
-        result = bench.restore(bench.repository("a"), bench.repository("b"), target=target)
-        assert (result.backup.id, result.repository) == (newer.id, "b")
-        assert target["two.dump.zst"] == b"newer"
-        assert bench.restore(bench.repository("b"), bench.repository("a"), target=target).warnings == []
-
-    def test_a_repository_that_is_passed_over_is_named(self, bench: Bench) -> None:
-        bench.backup(bench.repository("b"))
-
-        def down(method: str, key: str, nth: int) -> None:
-            raise Unavailable("a does not answer.")
-
-        result = bench.restore(bench.repository("a", down), bench.repository("b"), target={})
-        assert result.repository == "b"
-        assert any("a was passed over: a does not answer." in warning for warning in result.warnings)
-
-    def test_a_signal_does_not_send_it_to_the_next_repository(self, bench: Bench) -> None:
-        bench.backup(bench.repository("a"), bench.repository("b"))
-
-        def stop(method: str, key: str, nth: int) -> None:
-            raise Interrupted("Stopped by SIGINT.")
-
-        target: dict[str, bytes] = {}
-        with pytest.raises(Interrupted):
-            bench.restore(bench.repository("a", stop), bench.repository("b"), target=target)
-        assert target == {}
-
-    def test_it_is_refused_without_naming_what_is_replaced(self, bench: Bench) -> None:
-        bench.backup()
-        target: dict[str, bytes] = {}
-        for confirm in (None, "other"):
-            with pytest.raises(Refused, match="'shop' is live"):
-                bench.restore(target=target, live="shop", confirm=confirm)
-        assert target == {}
-        assert bench.restore(target=target, live="shop", confirm="shop").changed
-        assert target
-
-    def test_check_mode_restores_nothing(self, bench: Bench) -> None:
-        bench.backup()
-        target: dict[str, bytes] = {}
-        assert bench.restore(target=target, live="shop", check=True).changed
-        assert target == {}
-
-    def test_by_id_latest_and_time(self, bench: Bench) -> None:
-        ids = []
-        for number in range(3):
-            bench.streams["two.dump"] = lambda number=number: iter([b"%d" % number])
-            result = bench.backup()
-            assert result.backup is not None
-            ids.append(result.backup.id)
-        target: dict[str, bytes] = {}
-        assert bench.restore(target=target).backup.id == ids[2]
-        assert target["two.dump.zst"] == b"2"
-        assert bench.restore(target=target, backup_id=ids[0]).backup.id == ids[0]
-        assert target["two.dump.zst"] == b"0"
-        moment = parse_time(bench.backups()[1].started_at)
-        assert bench.restore(target=target, at=moment).backup.id == ids[1]
-        with pytest.raises(NotFound, match="no committed backup"):
-            bench.restore(target=target, at=moment - timedelta(days=1))
-        with pytest.raises(NotFound, match="There is no backup 20000101"):
-            bench.restore(target=target, backup_id="20000101T000000.000Z-000000000000")
-
-    def test_the_next_repository_serves_when_the_first_cannot(self, bench: Bench) -> None:
-        bench.backup(bench.repository("a"), bench.repository("b"))
-        for path in (bench.path / "a/c/manifests").iterdir():
-            path.unlink()
-        target: dict[str, bytes] = {}
-        assert bench.restore(bench.repository("a"), bench.repository("b"), target=target).repository == "b"
-        assert target["one.dump.zst"] == DATA
 
 
 @pytest.mark.parametrize(
