@@ -167,7 +167,10 @@ def files_of(declared: Declared, hostname: str, interpreter: str, root: str = ""
 
     def place(name: str, secret: str) -> str:
         path = f"{_paths.SECRETS}/{_safe(name)}"
-        files[path[len(_paths.CONFIG) + 1 :]] = f"{secret}\n"
+        below = path[len(_paths.CONFIG) + 1 :]
+        if below in files:
+            raise AssertionError(f"two secrets would lie in {path}")
+        files[below] = f"{secret}\n"
         return f"{root}{path}"
 
     variables: dict[str, Any] = {
@@ -235,6 +238,8 @@ def _ansible_cfg(root: str) -> str:
         f"remote_tmp = {home}/tmp",
         "retry_files_enabled = false",
         "nocows = true",
+        "# They are for those who write playbooks; here nobody could do anything about them.",
+        "deprecation_warnings = false",
     ]
     return "\n".join([*lines, ""])
 

@@ -214,6 +214,22 @@ def test_a_wrong_declaration_touches_nothing(host: Host) -> None:
     assert entries(host.root) == {"opt"} and entries(host.root / "opt/holdfast") == {"venv"}
 
 
+def test_the_clients_of_a_server_elsewhere_are_those_of_its_version(host: Host) -> None:
+    """Looked at only: what would be installed. That packages can be is for Molecule to show."""
+    far = {
+        "name": "far",
+        "engine": "postgresql",
+        "database": "x",
+        "login_host": "db.invalid",
+        "repositories": ["shelf"],
+    }
+    wanted = {"holdfast_clients": True, "holdfast_postgresql_version": "99", "holdfast_components": [far]}
+    looked = host.apply("--check", **wanted).succeeded()
+    assert "The package postgresql-client-99 would be installed." in looked.output
+    inside = {**wanted, "holdfast_components": [{**far, "login_host": None, "container": "db"}]}
+    assert "would be installed" not in host.apply("--check", **inside).succeeded().output
+
+
 def test_an_interpreter_that_cannot_run_ansible_is_refused(host: Host, tmp_path: Path) -> None:
     old = tmp_path / "python3.9"
     old.write_text("#!/bin/sh\necho 3.9\n")
