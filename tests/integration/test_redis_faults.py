@@ -302,6 +302,48 @@ def test_the_module_tells_the_plan_in_check_mode(build: Build, sessions: Session
         assert server.calls() == ["start"]
 
 
+def test_a_safety_backup_holds_what_was_replaced(build: Build, sessions: Sessions) -> None:
+    with Service(build) as server, server.client() as client, server.on_path():
+        client.set("a", "old")
+        sessions.backup(server)
+        client.set("a", "new")
+        asked = {**server.restore_options(), "confirm": server.where, "safety_backup": True, "keep_previous": False}
+        result = run_module("redis_restore", {**sessions.parameters(), **asked})
+        assert result["rc"] == 0, result
+        assert result["proof"]["proved"]
+        assert client.get("a") == b"old"
+        again = run_module(
+            "redis_restore",
+            {**sessions.parameters(), **asked, "backup_id": result["safety_backup"]["backup_id"]},
+        )
+        assert again["rc"] == 0, again
+        assert client.get("a") == b"new"
+
+
+def test_what_a_killed_verification_left_is_swept(build: Build, sessions: Sessions, tmp_path: Path) -> None:
+    with Service(build) as server, server.client() as client:
+        client.set("a", "1")
+        sessions.backup(server)
+    bin_dir = tmp_path / "slow"
+    bin_dir.mkdir()
+    for name in ("redis-server", "valkey-server"):
+        program = bin_dir / name
+        program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {build.server} --version\nexec sleep 600\n')
+        program.chmod(0o755)
+    for directory in (bin_dir, *bin_dir.parents[:3]):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    asked = {"level": "restore", "redis": {"bin_dir": str(bin_dir)}}
+    module = RunningModule("backup_verify", {**sessions.parameters(), **asked})
+    scratch = Path(sessions.place.scratch_dir)
+    wait_until(lambda: bool(list(scratch.glob("*/dump.rdb"))), "the scratch directory", 120)
+    wait_until(lambda: bool(list(scratch.glob("*/holdfast-scratch.json"))), "its mark", 120)
+    module.signal(signal.SIGKILL)
+    assert module.result()["rc"] == -signal.SIGKILL
+    assert len(list(scratch.iterdir())) == 1
+    assert sessions.verify_restore(bin_dir=build.bin_dir).proved
+    assert list(scratch.iterdir()) == []
+
+
 def test_options_that_contradict_each_other_are_refused(sessions: Sessions) -> None:
     for options in (
         {"login_host": "h", "login_unix_socket": "/s"},

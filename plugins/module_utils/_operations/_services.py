@@ -78,9 +78,9 @@ def _start_one(systemctl: str, unit: str) -> Interrupted | None:
     return None
 
 
-def stop_unit(systemctl: str, unit: str) -> None:
-    """Stop a unit and wait until it has stopped."""
-    run([systemctl, "stop", "--", unit], timeout=TIMEOUT, stage="stop services")
+def stop_unit(systemctl: str, unit: str, timeout: float = TIMEOUT) -> None:
+    """Stop a unit and wait until it has stopped, so many seconds at most."""
+    run([systemctl, "stop", "--", unit], timeout=timeout, stage="stop services")
 
 
 def is_active(systemctl: str, unit: str) -> bool:

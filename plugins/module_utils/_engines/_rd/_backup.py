@@ -67,7 +67,7 @@ class BackupJob:
         return BackupPlan(_expected(state), summary, identity, tuple(warnings))
 
     def _check_rights(self) -> list[str]:
-        """What of the rights can be told without using them.
+        """What of the rights can be told without using them; what is unproven, in sentences.
 
         Raises:
             PermissionDenied: one is missing.
@@ -77,8 +77,9 @@ class BackupJob:
         try:
             user = str(server.ask("ACL", "WHOAMI"))
             said = str(server.ask("ACL", "DRYRUN", user, "SYNC"))
-        except Refusal:  # before Redis 7, or not allowed to ask
-            return []
+        except Refusal as error:  # before Redis 7, or not allowed to ask
+            unproven = "Whether the user may dump (+sync) is unproven: it may not ask (+acl|whoami +acl|dryrun)."
+            return [unproven] if str(error).startswith("NOPERM") else []
         if said != "OK":
             raise refusal(f"NOPERM {said}", server.where, stage="preflight")
         return []

@@ -104,7 +104,7 @@ class RestoreJob:
         stamp = utc_now().strftime("%Y%m%dT%H%M%S%f")[:-3]
         journal = Journal(os.path.join(files.path, f"{PREVIOUS}{stamp}Z"), running)
         if target.state is not None and target.state.total and not files.append_only:
-            self._save(target.state)
+            self._save()
         files.write_journal(journal)
         try:
             self._stop()
@@ -117,40 +117,43 @@ class RestoreJob:
             proof = self._start_and_prove(dump, contents)
         except BaseException as error:
             left = self._undo(journal)
-            if isinstance(error, HoldfastError):
-                error.left_behind = error.left_behind or left
-            raise
+            told = local_error(error, files.path) if isinstance(error, OSError) else error
+            if isinstance(told, HoldfastError):
+                told.left_behind = told.left_behind or left
+            raise told from None
         return replace(proof, details={**proof.details, "previous": self._finish(journal.previous)})
 
-    def _save(self, state: State) -> None:
+    def _save(self) -> None:
         """Have the data on the server's disk before it is stopped: not every server saves when it ends.
 
         Raises:
             ToolFailed: it cannot; nothing was touched.
         """
         self._run.progress.stage("save")
-        deadline = time.monotonic() + self._patience
-        begun = state.info.get("rdb_bgsave_in_progress") == "1"
-        if not begun:
-            self._server.command("BGSAVE", stage="save")
-        while True:
-            info = self._server.state().info
-            if info.get("rdb_bgsave_in_progress") != "1":
-                break
-            if time.monotonic() > deadline:
-                raise ToolFailed("The server does not finish saving its data.", stage="save")
-            time.sleep(PAUSE)
-        if info.get("rdb_last_bgsave_status") != "ok":
+        self._saved()  # one that is under way is of an earlier moment
+        self._server.command("BGSAVE", stage="save")
+        if self._saved().info.get("rdb_last_bgsave_status") != "ok":
             raise ToolFailed(
                 "The server cannot save its data, which would be lost when it is stopped.",
                 stage="save",
                 hint="Look at its log; often its disk is full.",
             )
 
+    def _saved(self) -> State:
+        """Wait until no save is under way."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            state = self._server.state()
+            if state.info.get("rdb_bgsave_in_progress") != "1":
+                return state
+            if time.monotonic() > deadline:
+                raise ToolFailed("The server does not finish saving its data.", stage="save")
+            time.sleep(PAUSE)
+
     def _stop(self) -> None:
         self._run.progress.stage("stop")
         self._server.close()
-        self.target.service.stop()
+        self.target.service.stop(self._patience)
         if self.target.service.is_running():
             raise ToolFailed(f"{self.target.service.name} was told to stop and still runs.", stage="stop")
 
@@ -251,7 +254,7 @@ class RestoreJob:
         self._server.close()
         moved = os.path.isdir(journal.previous)
         if moved and target.service.is_running():
-            target.service.stop()
+            target.service.stop(self._patience)
         target.files.put_back(journal)
         if journal.running and not target.service.is_running():
             target.service.start()

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from ..._durations import format_size
 from ..._errors import DiskFull, HoldfastError, InvalidOption, MissingDependency, ToolFailed, Unavailable, Unsupported
 from ..._process import Account, Process, account, hand_over
+from .._pg._leftovers import mark
 from ._client import Address
 from ._programs import Program
 from ._server import DirectServer, wait_until_loaded
@@ -119,6 +120,8 @@ def scratch_server(
         ToolFailed: it did not start or could not load the dump, in its own words.
     """
     sockets = _socket_directory(directory, owner)
+    if sockets != directory:
+        mark(directory, owner, sockets=sockets)
     path = os.path.join(sockets, SOCKET)
     log = os.path.join(directory, "server.log")
     process = Process(
@@ -177,7 +180,7 @@ def _socket_directory(directory: str, owner: Account | None) -> str:
 
 
 def _tail(path: str) -> str:
-    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - LOG_TAIL))
         return stream.read().decode("utf-8", "replace")
     return ""

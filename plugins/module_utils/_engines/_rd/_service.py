@@ -28,8 +28,12 @@ class Service(Protocol):
     def is_running(self) -> bool:
         """Whether it runs, or is about to."""
 
-    def stop(self) -> None:
-        """End it as its owner would, so that the server can save; return when it has ended."""
+    def stop(self, timeout: float) -> None:
+        """End it as its owner would, so that the server can save; return when it has ended.
+
+        Args:
+            timeout: seconds that it gets.
+        """
 
     def start(self) -> None:
         """Start it; the server loads its data meanwhile."""
@@ -45,8 +49,8 @@ class Unit:
     def is_running(self) -> bool:
         return is_active(self._systemctl, self.name)
 
-    def stop(self) -> None:
-        stop_unit(self._systemctl, self.name)
+    def stop(self, timeout: float) -> None:
+        stop_unit(self._systemctl, self.name, timeout)
 
     def start(self) -> None:
         # A unit that crashed too often does not start before that is forgotten; for others this does nothing.
@@ -70,8 +74,8 @@ class ContainerService:
     def is_running(self) -> bool:
         return self._container.is_running()
 
-    def stop(self) -> None:
-        self._container.stop(int(TIMEOUT))
+    def stop(self, timeout: float) -> None:
+        self._container.stop(int(timeout))
 
     def start(self) -> None:
         self._container.start()

@@ -17,6 +17,7 @@ from ..._errors import Corrupted
 from ..._manifest import Artefact, parse_time, utc_now
 from ..._process import hand_over
 from .._interface import Proof, RestoreRun
+from .._pg._leftovers import mark, sweep_directories
 from ._programs import check_file, choose_server
 from ._prove import Recorded, fetch, prove
 from ._scratch import DUMP, check_room, scratch_server, unprivileged
@@ -52,9 +53,11 @@ def verify_archive(options: Mapping[str, Any], run: RestoreRun) -> Mapping[str, 
     """Compare the dump with the fingerprint, and let the server's checker read it to its end."""
     artefact = dump_of(run)
     owner = unprivileged(options.get("run_as"))
+    sweep_directories(run.place.scratch_dir)
     check_room(run.place.scratch_dir, artefact.source_size, 0)
     run.progress.stage("archive", artefact.size)
     with run.scratch(owner.name if owner else None) as directory:
+        mark(directory, owner)
         path = os.path.join(directory, DUMP)
         contents = fetch(run, artefact, path, Recorded.of(run))
         if owner is not None:
@@ -71,11 +74,13 @@ def verify_restore(options: Mapping[str, Any], run: RestoreRun) -> Proof:
     artefact = dump_of(run)
     recorded = Recorded.of(run)
     owner = unprivileged(options.get("run_as"))
+    sweep_directories(run.place.scratch_dir)
     check_room(run.place.scratch_dir, artefact.source_size, used_memory(run))
     timeout = float(options.get("load_timeout") or 1800)
     age = (utc_now() - parse_time(run.backup.snapshot_at)).total_seconds()
     begun = time.monotonic()
     with run.scratch(owner.name if owner else None) as directory:
+        mark(directory, owner)
         run.progress.stage("fetch", artefact.size)
         path = os.path.join(directory, DUMP)
         contents = fetch(run, artefact, path, recorded)
