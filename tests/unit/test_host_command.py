@@ -176,7 +176,7 @@ def test_nothing_is_restored_that_was_not_named(host: Host) -> None:
 
 
 def plan(host: Host, live: str | None, changed: bool = True) -> None:
-    line = {"verb": "restore", "component": "db", "changed": changed, "ok": True}
+    line = {"verb": "restore", "component": "db", "changed": changed, "ok": True, "backup_id": "B1"}
     host.planned.write_text(json.dumps({**line, **({"live": live} if live else {})}) + "\n")
 
 
@@ -188,6 +188,16 @@ def test_the_name_of_what_is_live_is_asked_for_and_passed_on(host: Host) -> None
     looked, done = host.calls
     assert "--check" in looked["argv"] and "--check" not in done["argv"]
     assert extra_vars(done)["holdfast_restore_confirm"] == {"db": "omnidoc {{ x }}"}
+
+
+def test_what_was_shown_is_restored_and_not_what_became_the_latest_meanwhile(host: Host) -> None:
+    plan(host, "omnidoc")
+    code, shown = host.type("omnidoc", "restore", "db", "--at", "2026-11-22T20:00:00Z")
+    assert code == 0, shown
+    looked, done = map(extra_vars, host.calls)
+    assert "holdfast_backup_id" not in looked
+    assert done["holdfast_backup_id"] == "B1"
+    assert "holdfast_at" not in done
 
 
 @pytest.mark.parametrize("typed", ["", "omnidok", "y"])

@@ -208,7 +208,12 @@ def _restore_after_asking(arguments: argparse.Namespace, variables: dict[str, An
             confirmed[line["component"]] = _ask_for(str(line["live"]), line["component"])
     if not confirmed:
         _ask_to_go_on()
-    return _run(arguments, {**variables, **({"holdfast_restore_confirm": confirmed} if confirmed else {})})
+    decided = {**variables, **({"holdfast_restore_confirm": confirmed} if confirmed else {})}
+    if len(planned) == 1 and planned[0].get("backup_id"):
+        # What was shown, and not what a job may have made of the spoilt data while somebody was thinking.
+        decided["holdfast_backup_id"] = planned[0]["backup_id"]
+        decided.pop("holdfast_at", None)
+    return _run(arguments, decided)
 
 
 def _ask_for(live: str, component: str) -> str:
