@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.holdfast.ops.plugins.module_utils._upkeep._cleanups import CLEANUP
 from jinja2 import StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 
@@ -128,3 +129,9 @@ def test_the_runtime_role_installs_what_requirements_txt_names() -> None:
     specification = load(TOP / "roles" / "runtime" / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
     features = {library["feature"] for library in libraries} - {"always"}
     assert set(specification["runtime_features"]["choices"]) == features
+
+
+def test_the_role_logrotate_passes_on_every_option_of_a_cleanup() -> None:
+    tasks = load_list(TOP / "roles" / "logrotate" / "tasks" / "configure.yml")
+    (shown,) = [task["holdfast.ops.directory_cleanup"] for task in tasks if "holdfast.ops.directory_cleanup" in task]
+    assert set(shown) == set(CLEANUP.options)
