@@ -200,6 +200,7 @@ def test_a_killed_job_leaves_nothing_running_under_its_supervisor(host: Host) ->
     assert parent.returncode == 128 + signal.SIGKILL, out
     assert not of_host(host)
     assert not host.manifests("letters")
+    (Path(host.components[0]["path"]) / "big").unlink()
     assert host.run("job", "--supervised", "backup", "letters")[0] == 0
 
 

@@ -128,7 +128,7 @@ def test_the_life_of_a_host(host: Host) -> None:
         assert "hush-0123" not in shown.output
     assert_private(host.root / "etc/holdfast")
     assert (host.root / "etc/holdfast/secrets/repository-store-secret_key").read_text() == f"{SECRET}\n"
-    assert stat.S_IMODE((host.root / "var/lib/holdfast").stat().st_mode) == 0o700
+    assert stat.S_IMODE((host.root / "var/lib/holdfast").stat().st_mode) == 0o711
     assert stat.S_IMODE((host.root / "var/log/holdfast").stat().st_mode) == 0o750
 
     assert host.apply().succeeded().counts["changed"] == 0
