@@ -81,6 +81,12 @@ def test_the_message_says_what_to_do() -> None:
         assert step in event.details
 
 
+def test_who_was_killed_may_have_run_out_of_memory() -> None:
+    killed = event_of(UNIT, Ending("signal", "killed", "KILL"), "", "db1")
+    assert "journalctl -k --grep=oom" in killed.details
+    assert "--grep=oom" not in event_of(UNIT, Ending("oom-kill", "killed", "KILL"), "", "db1").details
+
+
 def test_the_environment_is_believed_only_for_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         _unit, "_ask", lambda program, arguments, warn: "Result=timeout\nExecMainCode=2\nExecMainStatus=15"

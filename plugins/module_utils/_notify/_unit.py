@@ -96,6 +96,9 @@ def event_of(unit: str, ending: Ending, lines: str, host: str) -> Event:
     verb, component = job or ("", "")
     subject = _NOUNS[verb].format(component) if job else f"unit {unit}"
     next_steps = [f"journalctl -u {unit} -n 200", "holdfast status"]
+    if ending.status == "KILL" and ending.result != "oom-kill":
+        # On hosts with cgroup v1 systemd cannot tell who it was.
+        next_steps.append("journalctl -k --grep=oom -n 20     (was it killed because memory ran out?)")
     if job:
         next_steps.append(f"holdfast {verb} {component}     (once the cause is gone)")
     parts = [f"{unit} on {host} failed: {ending.words()}."]
