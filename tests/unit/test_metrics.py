@@ -82,6 +82,14 @@ def record_all(directory: Path, component: str = "shop") -> None:
         )
         is None
     )
+    measured = {
+        metric.name[len("holdfast_drill_") :]: 5.0
+        for metric in METRICS["drill"]
+        if metric.name not in {each.name for each in _metrics._run_metrics("holdfast_drill", "drill")}
+    }
+    assert (
+        _metrics.record_drill(text, component, outcome="success", started=START, seconds=5, measured=measured) is None
+    )
 
 
 def test_every_metric_belongs_to_one_verb() -> None:

@@ -41,7 +41,7 @@ from .._errors import (
 from .._locks import private_directory
 from .._manifest import rfc3339, utc_now
 from .._notify import _config
-from .._notify._unit import job_key
+from .._notify._unit import JOB_NOUNS, JOB_SEVERITIES, job_key
 from . import _ansible, _paths
 from ._children import Ended, run_child
 from ._job_log import JobLog
@@ -227,9 +227,9 @@ class Job:
         with _telling():
             event = Event(
                 job_key(self.name, self.component),
-                "critical",
+                JOB_SEVERITIES[self.name],
                 RESOLVED,
-                f"{self.name} of {self.component} works again",
+                f"{JOB_NOUNS[self.name].format(self.component)} works again",
                 component=self.component,
                 host=_config.host_name(_paths.HOST),
                 source="drill" if self.name == "drill" else "job",

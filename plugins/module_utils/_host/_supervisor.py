@@ -20,15 +20,13 @@ from collections.abc import Sequence
 from .._errors import HoldfastError, redact
 from .._notify import _config, _send
 from .._notify._model import FIRING, Event
-from .._notify._unit import Ending, job_key
+from .._notify._unit import JOB_NOUNS, JOB_SEVERITIES, Ending, job_key
 from . import _paths, _self
 from ._children import GRACE, Ended, run_child
 
 KEPT_LINES = 40
 MARGIN = 60.0
 """Seconds that the job itself has on top of its own time limit and grace before it is stopped from here."""
-
-_SEVERITIES = {"backup": "critical", "verify": "critical", "drill": "warning"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,9 +63,9 @@ def _notify(job: str, component: str, ended: Ended, last: Sequence[str]) -> None
     said = redact("\n".join(last), _config.known_secrets(_paths.SECRETS))
     event = Event(
         key=job_key(job, component),
-        severity=_SEVERITIES[job],
+        severity=JOB_SEVERITIES[job],
         status=FIRING,
-        summary=f"{job} of {component} failed: {how}",
+        summary=f"{JOB_NOUNS[job].format(component)} failed: {how}",
         details=(
             f"The job {job} of {component} on {host} failed: {how}.\n\n"
             + (f"Its last lines:\n{said}\n\n" if said.strip() else "It said nothing.\n\n")

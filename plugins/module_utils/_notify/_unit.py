@@ -29,8 +29,8 @@ JOURNAL_LINES, JOURNAL_CHARACTERS = 40, 3000
 _TOOL_TIMEOUT = 10.0
 """Seconds for journalctl and systemctl each: a journal on a dying disk must not keep the message back."""
 
-_SEVERITIES = {"backup": "critical", "verify": "critical", "drill": "warning"}
-_NOUNS = {"backup": "backup of {}", "verify": "verification of {}", "drill": "drill of {}"}
+JOB_SEVERITIES = {"backup": "critical", "verify": "critical", "drill": "warning"}
+JOB_NOUNS = {"backup": "backup of {}", "verify": "verification of {}", "drill": "drill of {}"}
 # systemd.exec(5), "Process Exit Codes": what systemd itself failed at before the program ran.
 _SETUP = {
     200: "its working directory is missing",
@@ -94,7 +94,7 @@ def event_of(unit: str, ending: Ending, lines: str, host: str) -> Event:
     """The event of a unit that failed. `lines`: the last ones of its journal, redacted."""
     job = component_of(unit)
     verb, component = job or ("", "")
-    subject = _NOUNS[verb].format(component) if job else f"unit {unit}"
+    subject = JOB_NOUNS[verb].format(component) if job else f"unit {unit}"
     next_steps = [f"journalctl -u {unit} -n 200", "holdfast status"]
     if ending.status == "KILL" and ending.result != "oom-kill":
         # On hosts with cgroup v1 systemd cannot tell who it was.
@@ -106,7 +106,7 @@ def event_of(unit: str, ending: Ending, lines: str, host: str) -> Event:
     parts.append("What to do on that host:\n" + "\n".join(f"  {step}" for step in next_steps))
     return Event(
         key=job_key(verb, component) if job else f"unit:{unit}",
-        severity=_SEVERITIES.get(verb, "warning"),
+        severity=JOB_SEVERITIES.get(verb, "warning"),
         status=FIRING,
         summary=f"{subject} failed: {ending.words()}",
         details="\n\n".join(parts),

@@ -164,7 +164,9 @@ def markdown(drill: Drill) -> str:
         lines += [f"- PROBLEM: {_cell(problem)}" for problem in found.get("problems") or ()]
         lines.append("")
     lines += [f"- warning: {_cell(warning)}" for warning in drill.warnings]
-    lines += ["", ", ".join(f"{name} {version}" for name, version in drill.versions.items()) + "."]
+    if drill.warnings:
+        lines.append("")
+    lines += [", ".join(f"{name} {version}" for name, version in drill.versions.items()) + "."]
     return "\n".join(lines) + "\n"
 
 
