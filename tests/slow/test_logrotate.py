@@ -48,7 +48,8 @@ class Host:
 
     def pass_a_day(self, now: datetime, *logs: Log) -> None:
         """What Debian's timer and ours do every day."""
-        command = ["faketime", now.strftime("%Y-%m-%d %H:%M:%S"), LOGROTATE, "--state", str(self.state), str(self.main)]
+        stopped_clock = ["faketime", "-f", now.strftime("%Y-%m-%d %H:%M:%S")]
+        command = [*stopped_clock, LOGROTATE, "--state", str(self.state), str(self.main)]
         environment = {**os.environ, "NO_FAKE_STAT": "1"}  # files have the times that they have
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
