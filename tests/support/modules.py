@@ -1,11 +1,16 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a module as Ansible does on a host: a process of its own, parameters in, JSON out; to be killed at will."""
+"""Run a module as Ansible does on a host: a process of its own, parameters in, JSON out; to be killed at will.
+
+On an interpreter that no ansible-core runs on, ANSIBLE_AS_SENT names a directory with what Ansible sends to a host that
+has it: the package `ansible` with nothing but `module_utils`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +40,7 @@ class RunningModule:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **({"PYTHONPATH": sent} if (sent := os.environ.get("ANSIBLE_AS_SENT")) else {})},
         )
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({**parameters, **internal}))
