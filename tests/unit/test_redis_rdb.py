@@ -249,6 +249,7 @@ def test_ziplist_elements() -> None:
 
 
 @given(st.binary(max_size=60))
+@settings(deadline=None)
 def test_damaged_encodings_are_told(data: bytes) -> None:
     for decode in (_encodings.listpack, _encodings.ziplist, _encodings.intset):
         try:
