@@ -181,7 +181,7 @@ def test_a_clock_that_jumps(host: Host, sink: Sink, store: Store, jump: str) -> 
 
 
 def test_nothing_is_left_of_all_this(host: Host) -> None:
-    assert run(host, "systemctl --failed --plain --no-legend 'holdfast*'") == ""
+    assert run(host, "systemctl list-units --failed --plain --no-legend 'holdfast*'") == ""
     assert host.run("pgrep -x pg_dump").rc == 1
     assert (
         sql(host, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name ILIKE '%holdfast%'") == "0"

@@ -24,7 +24,7 @@ def test_users_go_on_where_they_were() -> None:
 
 def test_it_looks_after_itself_again() -> None:
     host = the_host()
-    assert run(host, "systemctl --failed --plain --no-legend 'holdfast*'") == ""
+    assert run(host, "systemctl list-units --failed --plain --no-legend 'holdfast*'") == ""
     wait_for(
         "a backup by its own timer",
         lambda: entries(host, event="end", job="backup", component="omnidoc_documents", ok=True),
