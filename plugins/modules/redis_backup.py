@@ -124,7 +124,7 @@ plan:
   sample: ["Redis 7.0.15 at 127.0.0.1:6379 (primary): 48210 keys in 2 databases, 120.4 MiB in memory",
            "one RDB, as a replica gets it; fingerprint: counts"]
 expected_bytes:
-  description: How much would be dumped, by what the data takes in memory: the dump is smaller.
+  description: How much would be dumped at most, by what the data takes in memory.
   returned: when the preflight passed
   type: int
 rights:

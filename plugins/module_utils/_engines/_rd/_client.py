@@ -187,7 +187,7 @@ class Client:
             size = int(rest)
             return None if size < 0 else self._exactly(size + 2)[:-2]
         if mark == b"*":
-            return None if int(rest) < 0 else [self._reply() for _ in range(int(rest))]
+            return None if int(rest) < 0 else [self._reply() for _element in range(int(rest))]
         raise Unavailable(f"{self.where} does not speak as Redis does.", tool_output=repr(line[:80]))
 
     def _line(self) -> bytes:

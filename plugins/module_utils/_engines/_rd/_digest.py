@@ -126,7 +126,7 @@ def _score(score: float) -> bytes:
 
 def _list(pieces: Pieces, *, plain: bool, containers: bool = False) -> Reading[bytes]:
     hasher = hashlib.blake2b(digest_size=SIZE)
-    for _ in range((yield from pieces.length())):
+    for _each in range((yield from pieces.length())):
         single = plain or (containers and (yield from pieces.length()) == 1)
         node = yield from pieces.string()
         if single:
@@ -139,7 +139,7 @@ def _list(pieces: Pieces, *, plain: bool, containers: bool = False) -> Reading[b
 
 def _unordered(pieces: Pieces, kind: int) -> Reading[bytes]:
     total = 0
-    for _ in range((yield from pieces.length())):
+    for _each in range((yield from pieces.length())):
         member = yield from pieces.string()
         if kind == 2:
             digest = hashed(member)
@@ -174,30 +174,30 @@ def stream(pieces: Pieces, kind: int) -> Reading[bytes]:
     def number() -> Reading[None]:
         add(b"%d" % (yield from pieces.length()))
 
-    for _ in range((yield from pieces.length())):
+    for _each in range((yield from pieces.length())):
         add((yield from pieces.string()), (yield from pieces.string()))
-    for _ in range(3):
+    for _each in range(3):
         yield from number()
-    for _ in range(5 if kind > 15 else 0):  # statistics, which an older server does not have
+    for _each in range(5 if kind > 15 else 0):  # statistics, which an older server does not have
         yield from pieces.length()
     groups = yield from pieces.length()
     add(b"groups", b"%d" % groups)
-    for _ in range(groups):
+    for _each in range(groups):
         add((yield from pieces.string()))
         yield from number()
         yield from number()
         if kind > 15:
             yield from pieces.length()
-        for _ in range((yield from pieces.length())):
+        for _each in range((yield from pieces.length())):
             add((yield from pieces.take(24)))
             yield from number()
         consumers = yield from pieces.length()
         add(b"consumers", b"%d" % consumers)
-        for _ in range(consumers):
+        for _each in range(consumers):
             add((yield from pieces.string()))
             yield from pieces.take(16 if kind == 21 else 8)
             pending = yield from pieces.length()
             add(b"pending", b"%d" % pending)
-            for _ in range(pending):
+            for _each in range(pending):
                 add((yield from pieces.take(16)))
     return hasher.digest()

@@ -260,7 +260,7 @@ class Scanner:
         elif opcode == 247:
             yield from self._module()
         elif opcode == 244:
-            for _ in range(3):
+            for _each in range(3):
                 yield from pieces.length()
         else:
             raise Unknown(f"the mark {opcode} of RDB version {contents.version}")
@@ -337,7 +337,7 @@ class Scanner:
         elif kind == 18:
             yield from self._skip_elements((yield from pieces.length()), 1, 0)
         elif kind == 3:
-            for _ in range((yield from pieces.length())):
+            for _each in range((yield from pieces.length())):
                 yield from pieces.skip_string()
                 size = (yield from pieces.take(1))[0]
                 pieces.position += size if size < 253 else 0
@@ -352,7 +352,7 @@ class Scanner:
         """Pass over strings that each have so many bytes before and behind them."""
         pieces = self._pieces
         buffer, position = pieces.buffer, pieces.position
-        for _ in range(count):
+        for _each in range(count):
             if len(buffer) - position < _MARGIN:
                 pieces.position = position
                 yield from pieces.fill(_MARGIN)
@@ -365,7 +365,7 @@ class Scanner:
     def _skip_expiring_fields(self, kind: int) -> Reading[None]:
         pieces = self._pieces
         if kind == 22:  # Valkey: field, value, expiry
-            for _ in range((yield from pieces.length())):
+            for _each in range((yield from pieces.length())):
                 yield from pieces.skip_string()
                 yield from pieces.skip_string()
                 pieces.position += 8
@@ -374,7 +374,7 @@ class Scanner:
         if kind == 25:
             yield from pieces.skip_string()
             return
-        for _ in range((yield from pieces.length())):  # Redis: expiry, field, value
+        for _each in range((yield from pieces.length())):  # Redis: expiry, field, value
             yield from pieces.length()
             yield from pieces.skip_string()
             yield from pieces.skip_string()
