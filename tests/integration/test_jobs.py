@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.holdfast.ops.plugins.module_utils._notify._parse import parse_notifications
 from ansible_collections.holdfast.ops.tests.support.host import Host
+from ansible_collections.holdfast.ops.tests.support.notify import HttpSink
 from ansible_collections.holdfast.ops.tests.support.servers import short_directory
 
 pytestmark = pytest.mark.ansible
@@ -189,19 +191,39 @@ def of_host(host: Host) -> list[int]:
     return found
 
 
-def test_a_killed_job_leaves_nothing_running_under_its_supervisor(host: Host) -> None:
+def test_a_killed_job_leaves_nothing_running_and_is_told_by_its_supervisor(host: Host) -> None:
     slow(host)
-    parent = host.start("job", "--supervised", "backup", "letters")
-    (start,) = wait_for(lambda: [line for line in host.log() if line["event"] == "start"])
-    wait_for(lambda: running(host))
-    assert start["pid"] != parent.pid
-    os.kill(start["pid"], signal.SIGKILL)
-    out, _none = parent.communicate(timeout=60)
-    assert parent.returncode == 128 + signal.SIGKILL, out
-    assert not of_host(host)
-    assert not host.manifests("letters")
-    (Path(host.components[0]["path"]) / "big").unlink()
-    assert host.run("job", "--supervised", "backup", "letters")[0] == 0
+    with HttpSink() as sink:
+        channels = [
+            {"name": "hook", "type": "webhook", "url": sink.url("/hook"), "retries": 0},
+            {"name": "beat", "type": "heartbeat", "urls": {"letters": sink.url("/beat")}, "retries": 0},
+        ]
+        host.notifications = parse_notifications(channels).as_config()
+        host.write()
+        parent = host.start("job", "--supervised", "backup", "letters")
+        (start,) = wait_for(lambda: [line for line in host.log() if line["event"] == "start"])
+        wait_for(lambda: running(host))
+        assert start["pid"] != parent.pid
+        os.kill(start["pid"], signal.SIGKILL)
+        out, _none = parent.communicate(timeout=60)
+        assert parent.returncode == 128 + signal.SIGKILL, out
+        assert not of_host(host)
+        assert not host.manifests("letters")
+        (told,) = [each.json() for each in sink.received if each.path == "/hook"]
+        assert (told["key"], told["status"], told["severity"]) == ("backup:letters", "firing", "critical")
+        assert "killed by SIGKILL" in told["summary"]
+        assert [each.path for each in sink.received if each.path.startswith("/beat")] == ["/beat/start", "/beat/fail"]
+
+        # It works again: the one who was told is told, and there is a sign of life.
+        (Path(host.components[0]["path"]) / "big").unlink()
+        code, out = host.run("job", "--supervised", "backup", "letters")
+        assert code == 0, out
+        told = [each.json() for each in sink.received if each.path == "/hook"][-1]
+        assert (told["key"], told["status"]) == ("backup:letters", "resolved")
+        assert [each.path for each in sink.received if each.path.startswith("/beat")][-1] == "/beat"
+        before = len(sink.received)
+        assert host.run("job", "verify", "letters")[0] == 0
+        assert len(sink.received) == before  # nothing had failed, and only backups are a sign of life
 
 
 def reports(host: Host) -> list[dict[str, Any]]:

@@ -198,7 +198,6 @@ class Job:
             return 0
         self._log.write("end", ok=False, seconds=seconds, error_code=error.code, stage=error.stage, msg=str(error))
         self._say(f"FAILED [{error.code}]: {error}")
-        self._tell_heartbeat("fail")
         if isinstance(error, _Stopped):
             return 128 + error.signal
         if isinstance(error, OutOfTime):
@@ -209,7 +208,10 @@ class Job:
         say(f"{self.name} of {self.component} {text}")
 
     def _tell_heartbeat(self, signal: str) -> None:
-        """A sign of life for whoever waits for one. Only backups give one: they are what must not stay away."""
+        """A sign of life for whoever waits for one. Only backups give one: they are what must not stay away.
+
+        That a job failed is told by whoever watches it (`OnFailure=`, the supervisor), to heartbeat channels too.
+        """
         if self.name != "backup":
             return
         from .._notify import _send
