@@ -16,6 +16,7 @@ from typing import Callable, Protocol
 import pytest
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 from ansible_collections.holdfast.ops.tests.support.seaweed import SeaweedFS
+from hypothesis import settings
 
 # Python 3.9 runs the collection on hosts, but no ansible-core that we support: there, files that import it are left
 # out (and `-m "not ansible"` leaves out the tests that run it).
@@ -31,6 +32,10 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if _HAS_ANSIBLE or collection_path.suffix != ".py":
         return None
     return bool(_NEEDS_ANSIBLE.search(collection_path.read_text(encoding="utf-8"))) or None
+
+
+# For a further interpreter, which shall meet every line rather than every example: `--hypothesis-profile=few`.
+settings.register_profile("few", max_examples=15)
 
 
 class DatabaseFactory(Protocol):
