@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +74,60 @@ def test_without_docker_it_says_so(tmp_path: Path) -> None:
     assert "The Docker engine does not run" in found["msg"]
     assert run_module("docker_stats_info", {"docker_host": "ssh://x"})["error_code"] == "invalid_option"
     assert "disk must be two numbers" in run_module("docker_stats_info", {"disk": [90, 80]})["msg"]
+
+
+LIMIT = 1 << 30
+USED = {"shop-web-1": 0.5, "shop-celery-worker-1": 0.8}
+"""What each container has of its limit."""
+
+
+class Engine(http.server.BaseHTTPRequestHandler):
+    """Answers as Docker does for two containers; each sample of a stream comes a moment after the one before."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0].partition("/v1.40")[2]
+        if path == "/containers/json":
+            self._answer([{"Id": name * 2, "Names": [f"/{name}"], "Image": "shop"} for name in USED])
+        elif path == "/info":
+            self._answer({"MemTotal": 2 << 30, "NCPU": 2, "DockerRootDir": "/nowhere"})
+        else:
+            name = path.split("/")[2]
+            self._answer(self._sample(name, 100), self._sample(name, 200))
+
+    def _sample(self, name: str, ticks: int) -> dict[str, Any]:
+        cpu = {"cpu_usage": {"total_usage": ticks}, "system_cpu_usage": 2 * ticks, "online_cpus": 2}
+        memory = {"usage": int(LIMIT * USED[name]), "limit": LIMIT, "stats": {"inactive_file": 0}}
+        return {"cpu_stats": cpu, "memory_stats": memory, "pids_stats": {"current": 3}}
+
+    def _answer(self, *lines: Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(json.dumps(line).encode() + b"\n")
+
+    def log_message(self, *_words: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Engine)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"tcp://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_containers_are_judged_by_what_they_are_called(engine: str) -> None:
+    found = run_module("docker_stats_info", {"docker_host": engine})
+    worker, web = found["containers"]
+    assert (web["status"], web["memory_percent"], web["cpu_percent"], web["cpu_share_percent"]) == ("pass", 50, 100, 50)
+    assert (worker["status"], found["status"]) == ("warn", "warn")
+    assert found["problems"] == ["shop-celery-worker-1 uses of its memory 80 % (warning: 75 %)."]
+    assert (found["host"]["memory_percent"], found["host"]["disk_percent"]) == (65, None)
+    assert run_module("docker_stats_info", {"docker_host": engine, "fail_on": "warning"})["error_code"] == "unhealthy"
+    busy = [{"pattern": "*", "cpu": [20, 50], "memory": []}]
+    found = run_module("docker_stats_info", {"docker_host": engine, "thresholds": busy, "containers": ["shop-web-*"]})
+    assert found["problems"] == ["shop-web-1 uses of all processors 50 % (critical: 50 %)."]
