@@ -5,13 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-from ansible_collections.holdfast.ops.plugins.plugin_utils._job_lines import failure_line, result_line
-
 DOCUMENTATION = r"""
 name: job_log
 type: notification
@@ -37,6 +30,13 @@ options:
       - section: callback_holdfast_job_log
         key: path
 """
+
+import json
+import os
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.holdfast.ops.plugins.plugin_utils._job_lines import failure_line, result_line
 
 
 class CallbackModule(CallbackBase):

@@ -5,11 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible import constants
-from ansible.plugins.callback import CallbackBase
-
 DOCUMENTATION = r"""
 name: plain
 type: stdout
@@ -23,6 +18,11 @@ description:
 requirements:
   - Set it with C(ANSIBLE_STDOUT_CALLBACK=holdfast.ops.plain).
 """
+
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
 
 _DEBUG = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
 
@@ -45,7 +45,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._handle_warnings(result._result)
-        if ignore_errors or "results" in result._result:
+        if ignore_errors or (result._task.loop is not None and "results" in result._result):
             return  # the items of a loop were seen one by one
         self._failed(result._result)
 

@@ -8,9 +8,7 @@ PRIVATE to the collection; may change without notice. On a host it is called /us
 
 from __future__ import annotations
 
-import sys
-
 from ._main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
