@@ -76,6 +76,43 @@ class Reference:
         )
 
 
+class Packing:
+    """References in few bytes: what follows from a name is left out, and each encoding is held once."""
+
+    def __init__(self) -> None:
+        self._encodings: list[tuple[str, str, str]] = []  # backup id, compression, encryption
+        self._numbers: dict[tuple[str, str, str], int] = {}
+
+    def pack(self, reference: Reference) -> tuple[bytes, bytes]:
+        """The name, and a record of the rest.
+
+        Raises:
+            ValueError, TypeError, AttributeError, struct.error: it is no reference that this collection makes.
+        """
+        prefix = blob_key(reference.name, "")
+        backup_id = reference.objects[0].key[len(prefix) :] if reference.objects else ""
+        packed = b""
+        for number, part in enumerate(reference.objects):
+            sha256 = bytes.fromhex(part.sha256)
+            if part.key != _key(reference.name, backup_id, number) or len(sha256) != hashlib.sha256().digest_size:
+                raise ValueError(f"{part.key} is no object of the blob {reference.name}")
+            packed += _PART.pack(part.size, sha256)
+        encoding = backup_id, reference.compression, reference.encryption
+        number = self._numbers.setdefault(encoding, len(self._encodings))
+        if number == len(self._encodings):
+            self._encodings.append(encoding)
+        return bytes.fromhex(reference.name), _HEAD.pack(reference.size, number) + packed
+
+    def unpack(self, name: bytes, record: bytes) -> Reference:
+        """The inverse of `pack`."""
+        size, number = _HEAD.unpack_from(record)
+        backup_id, compression, encryption = self._encodings[number]
+        text = name.hex()
+        parts = enumerate(_PART.iter_unpack(record[_HEAD.size :]))
+        objects = tuple(StoredPart(_key(text, backup_id, n), stored, sha256.hex()) for n, (stored, sha256) in parts)
+        return Reference(text, size, objects, compression, encryption)
+
+
 class Flags:
     """A byte for each position of a registry; 0 for those that came later."""
 
@@ -112,8 +149,7 @@ class BlobRegistry:
         self._older = array("q")  # position → the next older one of the same name
         self._names: list[bytes] = []
         self._records: list[bytes] = []
-        self._encodings: list[tuple[str, str, str]] = []  # backup id, compression, encryption
-        self._encoding_numbers: dict[tuple[str, str, str], int] = {}
+        self._packing = Packing()
         with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as stream:
             for line in stream:
                 self._lines += 1
@@ -139,12 +175,7 @@ class BlobRegistry:
 
     def reference(self, position: int) -> Reference:
         """What is at a position."""
-        name, record = self._names[position].hex(), self._records[position]
-        size, number = _HEAD.unpack_from(record)
-        backup_id, compression, encryption = self._encodings[number]
-        parts = enumerate(_PART.iter_unpack(record[_HEAD.size :]))
-        objects = tuple(StoredPart(_key(name, backup_id, n), stored, sha256.hex()) for n, (stored, sha256) in parts)
-        return Reference(name, size, objects, compression, encryption)
+        return self._packing.unpack(self._names[position], self._records[position])
 
     def lines(self, flags: Flags) -> Iterator[bytes]:
         """Lines of what has a flag, in the order of their names."""
@@ -176,11 +207,7 @@ class BlobRegistry:
         Raises:
             ValueError, TypeError, AttributeError, struct.error: it is no reference that this collection makes.
         """
-        name, encoding, record = _pack(reference)
-        number = self._encoding_numbers.setdefault(encoding, len(self._encodings))
-        if number == len(self._encodings):
-            self._encodings.append(encoding)
-        record = _HEAD.pack(reference.size, number) + record
+        name, record = self._packing.pack(reference)
         for position in self.find(reference.name):
             if self._records[position] == record:
                 return position
@@ -216,17 +243,3 @@ class BlobRegistry:
 def _key(name: str, backup_id: str, number: int) -> str:
     """The key of a blob's object."""
     return blob_key(name, backup_id) + (f".{number:03d}" if number else "")
-
-
-def _pack(reference: Reference) -> tuple[bytes, tuple[str, str, str], bytes]:
-    """The name, the encoding and the objects of a reference, without what follows from these."""
-    prefix = blob_key(reference.name, "")
-    backup_id = reference.objects[0].key[len(prefix) :] if reference.objects else ""
-    packed = b""
-    for number, part in enumerate(reference.objects):
-        sha256 = bytes.fromhex(part.sha256)
-        if part.key != _key(reference.name, backup_id, number) or len(sha256) != hashlib.sha256().digest_size:
-            raise ValueError(f"{part.key} is no object of the blob {reference.name}")
-        packed += _PART.pack(part.size, sha256)
-    encoding = backup_id, reference.compression, reference.encryption
-    return bytes.fromhex(reference.name), encoding, packed

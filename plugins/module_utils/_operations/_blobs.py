@@ -21,7 +21,9 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,12 +46,17 @@ from .._stream._fanout import FanOut, Leg
 from .._stream._read import ArtefactReader
 from .._stream._source import IteratorSource, Source
 from .._stream._write import ArtefactWriter, Stream
-from ._blob_registry import BlobRegistry, Flags, Reference
+from ._blob_registry import BlobRegistry, Flags, Packing, Reference
+from ._tables import Rows
 
 REFERENCES = "references"
 """The kind of the artefact that lists the blobs of a backup: JSON lines, sorted by name."""
 
 KEY_BYTES = 32
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_ROW = struct.Struct(">32sQI")
+"""Of a table of references: name, place and length of the record."""
 
 SEEN, WHOLE, MARKED = 1, 2, 4
 """What a listing shows of a blob: an object of it, all of them with their sizes, a mark on one of them."""
@@ -85,7 +92,9 @@ class ReferenceTable:
     def __init__(self, reader: ArtefactReader, backup: Backup) -> None:
         self._reader = reader
         self._backup = backup
-        self._lines: dict[str, bytes] | None = None  # lines, not objects: a large tree has 100,000 of them
+        self._packing = Packing()
+        self._rows: Rows | None = None
+        self._records = bytearray()
 
     def artefact(self, name: str) -> Artefact:
         """A blob as an artefact.
@@ -93,12 +102,27 @@ class ReferenceTable:
         Raises:
             Corrupted: the backup does not refer to it.
         """
-        if self._lines is None:
-            self._lines = {ref.name: ref.to_line() for ref in read_references(self._reader, self._backup)}
-        line = self._lines.get(name)
-        if line is None:
+        if self._rows is None:
+            self._rows = Rows(self._read(), _ROW.size)
+        row = self._rows.find(bytes.fromhex(name)) if _NAME.fullmatch(name) else None
+        if row is None:
             raise Corrupted(f"The blob {name} is not among the references of {self._backup.id}.")
-        return Reference.from_line(line).artefact()
+        packed, begin, length = _ROW.unpack(row)
+        return self._packing.unpack(packed, bytes(self._records[begin : begin + length])).artefact()
+
+    def _read(self) -> bytearray:
+        """All references into the records; a row for each, which tells where it lies."""
+        rows = bytearray()
+        for reference in read_references(self._reader, self._backup):
+            try:
+                name, record = self._packing.pack(reference)
+                if not _NAME.fullmatch(reference.name):
+                    raise ValueError(reference.name)
+            except (ValueError, TypeError, AttributeError, struct.error):
+                raise Corrupted(f"The references of {self._backup.id} name objects that are no blob's.") from None
+            rows += _ROW.pack(name, len(self._records), len(record))
+            self._records += record
+        return rows
 
 
 class BlobStore:

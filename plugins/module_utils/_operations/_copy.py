@@ -63,6 +63,7 @@ from ._backup import sha256sums
 from ._blob_registry import Reference
 from ._blobs import REFERENCES, read_references
 from ._catalogue import backup_ids, load_backup
+from ._tables import Sizes, short_key
 
 LATEST, MISSING = "latest", "missing"
 
@@ -192,7 +193,7 @@ class _Copying:
         self._destination = destination
         self._progress = progress
         self._result = result
-        self._reused: dict[str, int] = {}
+        self._reused: dict[bytes, int] = {}  # short key → size
         """Blobs of the destination that the copy relies on: looked at again before the commit."""
 
     def run(self, backup_id: str) -> None:
@@ -298,26 +299,31 @@ class _Copying:
         """
         if backup.artefact(REFERENCES) is None:
             return [], 0
-        listed = {item.key: item.size for item in self._destination.list(BLOBS)}
+        listed = Sizes(self._destination.list(BLOBS))
         marked = {blob_of_mark(item.key) for item in self._destination.list(PRUNE_MARKS)}
-        lines: list[bytes] = []
-        changed, size = False, 0
+        changed: dict[str, bytes] = {}
+        size = 0
         self._reused = {}
-        for reference in read_references(ArtefactReader(self._source, Identity()), backup):
+        for reference in self._references(backup):
             mine = reference
             if all(listed.get(part.key) == part.size and part.key not in marked for part in reference.objects):
-                self._reused.update((part.key, part.size) for part in reference.objects)
+                self._reused.update((short_key(part.key), part.size) for part in reference.objects)
             else:
-                taken = any(part.key in listed for part in reference.objects)
+                taken = any(listed.get(part.key) is not None for part in reference.objects)
                 mine = self._send_blob(reference, taken, writer)
-            changed = changed or mine != reference
+            if mine != reference:
+                changed[reference.name] = mine.to_line()
             size += sum(part.size for part in mine.objects)
-            lines.append(mine.to_line())
         if not changed:
             return [], size
+        # Read once more rather than kept: a large tree has 100,000 of them.
+        lines = (changed.get(each.name) or each.to_line() for each in self._references(backup))
         stream = Stream("references.jsonl", REFERENCES, IteratorSource(lines), clear=True)
         self._destination.delete([item.key for item in self._old_references(backup)])
         return [writer.store(stream, data_prefix(backup.id))], size
+
+    def _references(self, backup: Backup) -> Iterator[Reference]:
+        return read_references(ArtefactReader(self._source, Identity()), backup)
 
     def _old_references(self, backup: Backup) -> Iterator[StoredPart]:
         """A list of references that an earlier try has left: this try's may name other keys."""
@@ -331,7 +337,7 @@ class _Copying:
             key = blob_key(reference.name, new_id(utc_now(), options_digest({"copy": self._destination.name})))
         source = IteratorSource(fetch(self._source, reference.objects, what=f"blob {reference.name[:16]}"))
         stored = writer.write(source, key, Compression("none"), Encryption())
-        self._reused.update((part.key, part.size) for part in stored.objects)
+        self._reused.update((short_key(part.key), part.size) for part in stored.objects)
         return replace(reference, objects=stored.objects)
 
     # -- commit ---------------------------------------------------------------------------------------------------
@@ -341,17 +347,12 @@ class _Copying:
         destination = self._destination
         prefix = data_prefix(backup.id)
         listed = {item.key: item.size for item in destination.list(prefix)}
-        if self._reused:
-            listed.update((item.key, item.size) for item in destination.list(BLOBS))
-            gone = {blob_of_mark(item.key) for item in destination.list(PRUNE_MARKS)} & self._reused.keys()
-            if gone:
-                raise _Contended(f"A prune has marked {counted(len(gone), 'blob')} in {destination.name} meanwhile.")
-        wanted = {**{part.key: part.size for part in backup.objects()}, **self._reused}
-        for key, size in wanted.items():
-            if listed.get(key) != size:
+        self._confirm_blobs()
+        for part in backup.objects():
+            if listed.get(part.key) != part.size:
                 raise _Contended(
-                    f"{destination.name} lists {listed.get(key, 'no')} bytes of {key} instead of {size}: somebody else "
-                    "works on it.",
+                    f"{destination.name} lists {listed.get(part.key, 'no')} bytes of {part.key} instead of "
+                    f"{part.size}: somebody else works on it.",
                     hint="Run the copy again.",
                 )
         sums = sha256sums(backup.artefacts)
@@ -360,3 +361,22 @@ class _Copying:
         destination.put(prefix + "SHA256SUMS", sums, hashlib.sha256(sums).digest())
         document = backup.to_json()
         destination.put(manifest_key(backup.id), document, hashlib.sha256(document).digest())
+
+    def _confirm_blobs(self) -> None:
+        """
+        Raises:
+            _Contended: a blob that the backup refers to is gone, has another size, or is going to be deleted.
+        """
+        if not self._reused:
+            return
+        where = self._destination
+        whole = sum(self._reused.get(short_key(item.key)) == item.size for item in where.list(BLOBS))
+        marked = sum(short_key(blob_of_mark(item.key)) in self._reused for item in where.list(PRUNE_MARKS))
+        if marked:
+            raise _Contended(f"A prune has marked {counted(marked, 'blob')} in {where.name} meanwhile.")
+        if whole != len(self._reused):
+            raise _Contended(
+                f"{where.name} lists only {whole} of {counted(len(self._reused), 'object')} of blobs as they should "
+                "be: somebody else works on it.",
+                hint="Run the copy again.",
+            )

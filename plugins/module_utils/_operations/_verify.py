@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,7 @@ from ._blobs import read_references
 from ._catalogue import VerificationState, backup_ids, load_backup
 from ._checksum import check_objects
 from ._restore import Reading
+from ._tables import Sizes, short_key
 
 LATEST, ALL, UNVERIFIED = "latest", "all", "unverified"
 
@@ -198,10 +199,10 @@ class _InRepository:
         self._progress = progress
         self._result = result
         self._reader = ArtefactReader(repository, settings.identity)
-        self._blobs: dict[str, int] | None = None
+        self._blobs: Sizes | None = None
         self._verifications: dict[str, list[Verification]] | None = None
-        self._proved: set[str] = set()
-        """Blobs whose checksum was compared already: backups share them."""
+        self._proved: set[bytes] = set()
+        """Short keys of blobs whose checksum was compared already: backups share them."""
 
     def run(self) -> None:
         chosen = self._choose()
@@ -305,7 +306,7 @@ class _InRepository:
         if backup.artefact("references") is None or finding.problems:
             return
         if self._blobs is None:
-            self._blobs = {item.key: item.size for item in self._repository.list(BLOBS)}
+            self._blobs = Sizes(self._repository.list(BLOBS))
         for reference in read_references(self._reader, backup):
             finding.problems += _differences(reference.objects, self._blobs)
 
@@ -314,15 +315,19 @@ class _InRepository:
         finding.problems += check_objects(self._repository, backup.objects(), self._progress.add)
         if finding.problems:
             return
-        new = [
-            part
-            for reference in read_references(self._reader, backup)
-            for part in reference.objects
-            if part.key not in self._proved
-        ]
-        finding.problems += check_objects(self._repository, new, self._progress.add)
+        new: list[bytes] = []
+        finding.problems += check_objects(self._repository, self._unproved(backup, new), self._progress.add)
         if not finding.problems:
-            self._proved.update(part.key for part in new)
+            self._proved.update(new)
+
+    def _unproved(self, backup: Backup, noted: list[bytes]) -> Iterator[StoredPart]:
+        """Objects of blobs whose checksum was not compared yet; their short keys are noted."""
+        for reference in read_references(self._reader, backup):
+            for part in reference.objects:
+                key = short_key(part.key)
+                if key not in self._proved:
+                    noted.append(key)
+                    yield part
 
     def _archive(self, backup: Backup, finding: Finding) -> None:
         run = self._reading(backup)
@@ -386,7 +391,7 @@ class _InRepository:
         raise InternalError(f"The verification of {finding.backup_id} could not be given a name of its own.")
 
 
-def _differences(objects: Iterable[StoredPart], listed: Mapping[str, int]) -> list[str]:
+def _differences(objects: Iterable[StoredPart], listed: Mapping[str, int] | Sizes) -> list[str]:
     """What a listing lacks or shows with another size."""
     said = []
     for part in objects:
