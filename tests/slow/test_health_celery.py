@@ -98,6 +98,5 @@ def test_a_broker_that_refuses_is_told_without_its_password(application: tuple[d
     path.write_text(path.read_text().replace("hunter2hunter2", "wrong-password"))
     found = look(**check)
     assert found.status == FAIL
-    assert "celery inspect ping" in found.output
     assert "wrong-password" not in repr(found)
     assert look(**{**check, "app": "no_such_app"}).status == FAIL

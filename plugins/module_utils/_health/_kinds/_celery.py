@@ -19,8 +19,8 @@ from .. import _tool
 from .._interface import FAIL, PASS, Deadline, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
-_NOBODY = 69
-"""Exit code of `celery inspect` when no worker answered (EX_UNAVAILABLE)."""
+_NOBODY, _SILENCE = 69, "No nodes replied"
+"""Exit code (EX_UNAVAILABLE) and words of `celery inspect` when no worker answered."""
 
 
 class CeleryCheck(Kind):
@@ -68,7 +68,7 @@ class CeleryCheck(Kind):
         argv = [self.options["command"], "--app", self.options["app"], "--quiet", "inspect", what, "--json"]
         argv += ["--timeout", f"{self.options['reply_timeout']:g}"]
         code, out, said = _tool.run_tool(argv, self.options)
-        if code == _NOBODY:
+        if code == _NOBODY and (_SILENCE in out + said or not (out + said).strip()):
             return {}
         if code:
             # The last line of a traceback is what it is about.
