@@ -137,8 +137,6 @@ def test_the_life_of_a_host(host: Host) -> None:
 
     # An upgrade: beside, switched, the one before kept, and the command is the new one's.
     before = host.release
-    assert host.apply("--check", release="99").succeeded().counts["changed"] == 1
-    assert host.release == before
     host.apply(release="99").succeeded()
     assert host.release.name.startswith("99.")
     assert entries(host.root / "opt/holdfast/collections") == {before.name, host.release.name}
@@ -175,10 +173,6 @@ def bring_back_without_a_control_node(host: Host) -> None:
     assert restored.returncode == 0, restored.stdout + restored.stderr
     assert (host.data / "file").read_text() == "precious\n"
 
-    wrong = host.command("backup", "document")
-    assert wrong.returncode != 0
-    assert "did you mean documents?" in wrong.stdout + wrong.stderr
-
 
 def remove(host: Host) -> None:
     """`state: absent` takes everything but what could be missed."""
@@ -202,8 +196,8 @@ def remove(host: Host) -> None:
     assert (host.root / "var/log/holdfast/jobs.jsonl").exists()
     assert list((host.directory / "repository").rglob("manifests/*.json")), "backups stay"
     assert "ansible" not in entries(host.root / "var/lib/holdfast")
-    assert host.apply(agent_state="absent").succeeded().counts["changed"] == 0
-    assert host.apply(agent_state="absent", agent_remove_logs=True).succeeded().counts["changed"] == 1
+    again = host.apply(agent_state="absent", agent_remove_logs=True).succeeded()
+    assert again.counts["changed"] == 1, "nothing but the logs was left to remove"
     assert not (host.root / "var/log/holdfast").exists()
 
 
@@ -226,7 +220,7 @@ def test_the_clients_of_a_server_elsewhere_are_those_of_its_version(host: Host) 
     wanted = {"holdfast_clients": True, "holdfast_postgresql_version": "99", "holdfast_components": [far]}
     looked = host.apply("--check", **wanted).succeeded()
     assert "The package postgresql-client-99 would be installed." in looked.output
-    inside = {**wanted, "holdfast_components": [{**far, "login_host": None, "container": "db"}]}
+    inside = {**wanted, "holdfast_components": [{**far, "login_host": None, "container": {"name": "db"}}]}
     assert "would be installed" not in host.apply("--check", **inside).succeeded().output
 
 
