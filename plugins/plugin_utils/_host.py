@@ -92,6 +92,8 @@ def read_host(values: Mapping[str, Any]) -> Declared:
     tags = {each.name: each.tags for each in components} if declaration is not None or not lines else None
     notifications = _collected(lines, lambda: parse_notifications(found["holdfast_notifications"], tags))
     checks = _collected(lines, lambda: health.parse_checks(found["holdfast_health_checks"] or [])) or ()
+    if found["holdfast_health_timers"] is not None:
+        _collected(lines, lambda: health.parse_timers(found["holdfast_health_timers"]))
     _collected(lines, lambda: parse_logs(found["holdfast_logs"]))
     repositories = declaration.repositories.values() if declaration is not None else ()
     precious = [str(one.options["path"]) for one in repositories if "path" in one.options]

@@ -14,6 +14,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._health._parse import
     from_config,
     in_profile,
     parse_checks,
+    parse_timers,
     secrets_of,
     with_files,
 )
@@ -155,3 +156,16 @@ def test_comprehensive_holds_every_check() -> None:
 def test_another_configuration_is_refused(config: Any) -> None:
     with pytest.raises(InvalidDeclaration):
         from_config(config)
+
+
+def test_timers() -> None:
+    assert parse_timers({"liveness": "30s", "comprehensive": "1h"}) == {"liveness": "30s", "comprehensive": "1h"}
+    with pytest.raises(InvalidDeclaration) as caught:
+        parse_timers({"livenes": "1m", "readiness": 60, "comprehensive": "0s"})
+    assert list(caught.value.problems) == [
+        "holdfast_health_timers: livenes: unknown key, did you mean liveness?",
+        "holdfast_health_timers: readiness: is a number without a unit; write for example 24h or 30m",
+        "holdfast_health_timers: comprehensive: must be longer than nothing",
+    ]
+    with pytest.raises(InvalidDeclaration):
+        parse_timers("1m")

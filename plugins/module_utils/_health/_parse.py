@@ -15,12 +15,14 @@ from typing import Any
 
 from .._declaration._elements import named_elements
 from .._declaration._report import InvalidDeclaration, Report
-from .._declaration._spec import check_by_kind
+from .._declaration._spec import check as check_values
+from .._declaration._spec import check_by_kind, what
 from .._durations import format_duration, parse_duration
+from .._spec import Spec
 from ._interface import Check
 from ._registry import KINDS
 
-VARIABLE = "holdfast_health_checks"
+VARIABLE, TIMERS = "holdfast_health_checks", "holdfast_health_timers"
 LIVENESS, READINESS, COMPREHENSIVE = "liveness", "readiness", "comprehensive"
 PROFILES = (LIVENESS, READINESS, COMPREHENSIVE)
 """`comprehensive` holds all checks; the others those that say so."""
@@ -81,6 +83,24 @@ def _parse_check(values: Mapping[Any, Any], report: Report) -> Check | None:
     profiles = tuple(dict.fromkeys(each for each in common["profiles"] if each != COMPREHENSIVE))
     timeout = parse_duration(common["timeout"]).total_seconds()
     return Check(str(common["name"]), kind.name, profiles, timeout, common["failures"], common["recoveries"], options)
+
+
+def parse_timers(value: Any) -> dict[str, str]:
+    """Check `holdfast_health_timers`: how often the checks of a profile are run.
+
+    Raises:
+        InvalidDeclaration: with every problem, a line each.
+    """
+    lines: list[str] = []
+    report = Report(lines, TIMERS)
+    options = {profile: {"type": "positive_duration"} for profile in PROFILES}
+    if isinstance(value, Mapping):
+        given = check_values(value, Spec(options), report)
+    else:
+        report.add(f"must be a mapping of profiles to durations, and is {what(value)}")
+    if lines:
+        raise InvalidDeclaration(lines)
+    return {profile: str(every) for profile, every in given.items()}
 
 
 def secrets_of(check: Check) -> dict[str, str]:
