@@ -47,7 +47,13 @@ DECLARED: dict[str, Any] = {
     ],
     "holdfast_health_checks": [
         {"name": "web", "kind": "http", "url": "http://127.0.0.1:8080/health"},
-        {"name": "store", "kind": "redis", "host": "127.0.0.1", "port": 6379, "password": SECRETS["check"]},
+        {
+            "name": "store",
+            "kind": "redis",
+            "login_host": "127.0.0.1",
+            "login_port": 6379,
+            "login_password": SECRETS["check"],
+        },
     ],
     "holdfast_health_listen": "127.0.0.1:9880",
     "holdfast_time_zone": "Europe/Berlin",
@@ -125,7 +131,7 @@ def test_channels_and_checks_are_what_their_commands_read() -> None:
     assert channel.name == "team"
     web, store = health.from_config(json.loads(files["health.json"]))
     assert (web.name, web.options["url"]) == ("web", "http://127.0.0.1:8080/health")
-    assert store.options["password_file"].startswith("/etc/holdfast/secrets/")
+    assert store.options["login_password_file"].startswith("/etc/holdfast/secrets/")
 
 
 def test_the_command_learns_names_and_no_secret() -> None:
