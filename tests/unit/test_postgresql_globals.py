@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._kept import previous_name
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._properties import settings
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._roles import Globals, check_wanted, parse
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._sql import identifier, literal
-from ansible_collections.holdfast.ops.plugins.module_utils._engines._pg._kept import previous_name
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted, NotFound
 from hypothesis import given
 from hypothesis import strategies as st
