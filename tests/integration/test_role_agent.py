@@ -221,7 +221,7 @@ def test_the_clients_of_a_server_elsewhere_are_those_of_its_version(host: Host) 
     looked = host.apply("--check", **wanted).succeeded()
     assert "The package postgresql-client-99 would be installed." in looked.output
     inside = {**wanted, "holdfast_components": [{**far, "login_host": None, "container": {"name": "db"}}]}
-    assert "would be installed" not in host.apply("--check", **inside).succeeded().output
+    assert "postgresql-client" not in host.apply("--check", **inside).succeeded().output
 
 
 def test_an_interpreter_that_cannot_run_ansible_is_refused(host: Host, tmp_path: Path) -> None:
