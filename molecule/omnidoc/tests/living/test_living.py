@@ -77,7 +77,6 @@ def test_a_dead_backend_is_told_within_the_period_of_its_check() -> None:
     # The period of liveness is a minute; a slow machine may take some of the next.
     event = sink.wait_for_event(100, since=began, source="health", status="firing", severity="critical")
     assert "backend" in event["key"]
-    assert [each for each in sink.requests("/slack") if each["at"] >= began and "backend" in each["body"]]
     run(host, "systemctl start omnidoc-backend.service")
     sink.wait_for_event(150, since=began, source="health", status="resolved", key=event["key"])
 
