@@ -28,7 +28,6 @@ from ansible_collections.holdfast.ops.tests.support.servers import short_directo
 pytestmark = pytest.mark.ansible
 
 
-
 class Site:
     """A directory with a local repository and the declaration of one host, which is this one."""
 
