@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 
 from testinfra.host import Host
@@ -19,8 +20,13 @@ REDIS = "REDISCLI_AUTH=redis-of-omnidoc redis-cli"
 
 
 def expectation() -> Path:
-    """Where one step leaves for the next how the host was before it was lost."""
+    """Where one step leaves for the next how the host was before it was lost (`host`), and when that was (`at`)."""
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "expected.json")
+
+
+def stamp(seconds: float) -> str:
+    """A moment as the job log and the catalogue write it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def order(host: Host, title: str) -> int:

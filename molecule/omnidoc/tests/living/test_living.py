@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible_collections.holdfast.ops.molecule.support.hosts import (
@@ -28,16 +27,12 @@ from ansible_collections.holdfast.ops.molecule.support.omnidoc import (
     order,
     place_identity,
     snapshot,
+    stamp,
     the_host,
 )
 
 COMPONENTS = ("omnidoc_db", "omnidoc_documents", "omnidoc_redis")
 PERIOD = 180  # seconds between two runs of a timer
-
-
-def stamp(seconds: float) -> str:
-    """A moment as the job log writes it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_timers_back_up_what_users_made() -> None:
@@ -124,4 +119,5 @@ def test_the_last_backup_before_the_host_is_lost() -> None:
     host = the_host()
     run(host, "systemctl stop omnidoc-backend omnidoc-celery 'holdfast-*.timer'")
     run(host, "holdfast backup")
-    expectation().write_text(json.dumps(snapshot(host)), encoding="utf-8")
+    expected = {"at": stamp(now(host) + 1), "host": snapshot(host)}
+    expectation().write_text(json.dumps(expected), encoding="utf-8")
