@@ -148,7 +148,7 @@ def running(host: Host) -> list[Path]:
 def test_the_same_job_does_not_run_twice_at_once(host: Host) -> None:
     slow(host, 2)
     first = host.start("job", "backup", "letters")
-    wait_for(lambda: host.log())
+    wait_for(host.log)
     try:
         code, out = host.run("job", "backup", "letters")
         assert code == 75, out

@@ -93,7 +93,8 @@ def serve(ca: Authority) -> Iterator[Serve]:
             how = {"ssl_context": context}
         elif not plain:
             how = {"tls_context": context, "require_starttls": True, "auth_required": True}
-            how["authenticator"] = lambda *given: server.authenticate(*given)
+            how["authenticator"] = lambda *given: running[number].authenticate(*given)
+        number = len(running)
         server = MailServer(**how)
         running.append(server)
         return server
@@ -138,7 +139,7 @@ def test_a_mail_goes_to_all_over_starttls_and_its_end_is_in_the_same_thread(
     channel = mail(server, ca, password=None, password_file=str(tmp_path / "password"))
     assert tell(channel, tmp_path).outcome == "sent"
     assert tell(channel, tmp_path, status="resolved").outcome == "sent"
-    (recipients, first), (_, last) = server.mails
+    (recipients, first), (_again, last) = server.mails
     assert recipients == ["a@example.com", "b@example.com"]
     assert server.logins == 2 and all(server.secured)
     assert first["Subject"] == "[holdfast] CRITICAL db1: backup of shop_db failed: it was killed by SIGKILL"

@@ -219,7 +219,7 @@ class Proxy:
         while b"\r\n\r\n" not in head:
             head += client.recv(4096)
         self.requests.append(head)
-        host, _, port = head.split()[1].decode().rpartition(":")
+        host, _colon, port = head.split()[1].decode().rpartition(":")
         if b"Proxy-Authorization: Basic dXNlcjpwQHNz" not in head:  # user:p@ss
             client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             client.close()

@@ -95,7 +95,9 @@ def test_a_restore_that_fails_drops_none(
     pg18: EmbeddedPostgres, component: Component, stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = replaced(pg18, component, stored, monkeypatch, days=15)
-    monkeypatch.setattr(_restore, "swap", lambda *_arguments: (_ for _ in ()).throw(InvalidOption("no swap today.")))
+    monkeypatch.setattr(
+        _restore, "swap", lambda *_arguments: (each for each in ()).throw(InvalidOption("no swap today."))
+    )
     with pytest.raises(InvalidOption, match="no swap today"):
         component.restore(pg18, confirm=stored, keep_previous_for="14d")
     assert beside(pg18, stored) == {old}

@@ -33,6 +33,7 @@ class RunningModule:
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, check: bool = False, diff: bool = False) -> None:
         self.name = name
+        sent = os.environ.get("ANSIBLE_AS_SENT")
         internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/tmp"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", _START, name],
@@ -40,7 +41,7 @@ class RunningModule:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **({"PYTHONPATH": sent} if (sent := os.environ.get("ANSIBLE_AS_SENT")) else {})},
+            env={**os.environ, **({"PYTHONPATH": sent} if sent else {})},
         )
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({**parameters, **internal}))

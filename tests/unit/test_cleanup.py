@@ -222,7 +222,7 @@ def test_swapping_all_the_time_never_reaches_outside(tree: Path, tmp_path: Path)
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        for _ in range(300):
+        for _round in range(300):
             cleaned(tree, recurse=True, remove_empty=True)
             assert outside.exists()
     finally:
@@ -249,7 +249,7 @@ def test_what_cannot_be_removed_is_told_and_the_rest_is_done(tree: Path, monkeyp
 
 def test_a_trap_of_depth_ends(tree: Path) -> None:
     fd = os.open(tree, os.O_RDONLY)
-    for _ in range(_clean.MAXIMUM_DEPTH + 50):
+    for _level in range(_clean.MAXIMUM_DEPTH + 50):
         os.mkdir("d", dir_fd=fd)
         deeper = os.open("d", os.O_RDONLY, dir_fd=fd)
         os.close(fd)

@@ -123,7 +123,7 @@ def test_a_problem_is_told_once_and_its_end_too() -> None:
     it.now += timedelta(minutes=5)
     it.happens("resolved")
     it.happens("resolved")
-    (_, first), (_, last) = it.told
+    (_channel, first), (_same, last) = it.told
     assert (first.again, last.again) == (False, True)
     assert (last.since, last.unsent, last.unsent_since) == (NOON, 1, NOON + timedelta(minutes=5))
 

@@ -107,7 +107,7 @@ def test_where_nothing_is_read_the_end_is_looked_at() -> None:
 
 def test_everything_is_counted() -> None:
     found = scan(EVERYTHING)
-    (space,) = found.databases.values()
+    [space] = list(found.databases.values())
     assert space.keys == {
         "string": 4,
         "list": 2,
@@ -122,7 +122,7 @@ def test_everything_is_counted() -> None:
     assert found.auxiliary["redis-ver"] == "7.2.4"
     assert len(found.modules) == 1
     # What is not looked at is counted all the same.
-    (unseen,) = scan(EVERYTHING, bits={3: 40}).databases.values()
+    [unseen] = list(scan(EVERYTHING, bits={3: 40}).databases.values())
     assert (unseen.keys, unseen.sampled) == (space.keys, 0)
 
 

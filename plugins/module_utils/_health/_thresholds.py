@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def status_of(value: float, warning: float | None, critical: float | None, *, fa
     def reached(limit: float) -> bool:
         return value <= limit if falling else value >= limit
 
-    if value != value:  # NaN: unknown is not good
+    if math.isnan(value):  # unknown is not good
         return FAIL
     if critical is not None and reached(critical):
         return FAIL

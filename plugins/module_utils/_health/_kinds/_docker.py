@@ -89,8 +89,8 @@ class DockerCheck(Kind):
         if health in _HEALTH:
             output = "" if health == "healthy" else f"The container {name} is {health}."
             yield Measurement("health", _HEALTH[health], health, "", output, name)
-        sample = next(docker.stream(f"{path}/stats", {"stream": "true"}))
-        used = usage({}, sample)
+        sample = next(docker.stream(f"{path}/stats", {"stream": "true"}), None)
+        used = usage({}, sample or {})
         if not used.known:
             yield Measurement("memory", PASS, None, "%", f"Docker does not know what {name} uses.", name)
             return
