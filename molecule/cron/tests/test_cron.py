@@ -43,18 +43,19 @@ def test_a_line_fires_and_its_job_says_so_in_the_journal() -> None:
 def test_a_job_that_is_killed_is_told_by_its_parent() -> None:
     host, sink = connect(HOST), Sink(connect(SERVICES))
     began = now(host)
-    before = len(entries(host, event="end", job="backup", component="documents"))
+    known = {line["run"] for line in entries(host, event="start")}
     # The job itself, not the parent that watches it, as soon as the next line has started it.
-    run(
-        host,
-        "timeout %s sh -c %s",
-        str(FIRES),
-        "until pkill -KILL -f '[_]host job backup documents'; do sleep 0.05; done",
-    )
+    start = wait_for(
+        "the next job that cron starts",
+        lambda: [each for each in entries(host, event="start", job="backup") if each["run"] not in known],
+        timeout=FIRES,
+        interval=0.1,
+    )[0]
+    run(host, f"kill -KILL {start['pid']}")
     event = sink.wait_for_event(60, since=began, status="firing", component="documents")
     assert event["severity"] == "critical"
     assert "KILL" in event["summary"]
-    assert len(entries(host, event="end", job="backup", component="documents")) == before, "it could not say so itself"
+    assert not entries(host, event="end", run=start["run"]), "it could not say so itself"
 
     # The next one works, and takes it back.
     sink.wait_for_event(FIRES + 60, since=began, status="resolved", component="documents", key=event["key"])

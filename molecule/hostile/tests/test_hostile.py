@@ -90,19 +90,19 @@ def test_before_anything_breaks_a_job_succeeds(host: Host, store: Store) -> None
         assert store.keys(f"{component}/manifests/")
 
 
-def test_a_full_disk(host: Host, sink: Sink) -> None:
+@pytest.mark.parametrize(("component", "disk"), [("crowded", "/srv/small"), ("growing", "/srv/filling")])
+def test_a_full_disk(host: Host, sink: Sink, component: str, disk: str) -> None:
+    """One is too small, which is seen before anything is written; the other is full (ENOSPC) in the middle."""
     began = now(host)
-    begin(host, "crowded")
-    assert ended(host, "crowded")["Result"] == "exit-code"
-    event = told(sink, "crowded", began)
-    assert "space" in event["details"].lower()
-    assert last_end(host, "crowded")["ok"] is False
-    left = run(host, "find /srv/small/backups -type f").split()
-    assert not [path for path in left if "/manifests/" in path]
-    # There is room again when there is room: nothing has to be cleaned up by hand.
-    run(host, "rm /srv/crowded/[4-8].bin")
-    works_again(host, sink, "crowded", began)
-    assert run(host, "find /srv/small/backups -path '*/manifests/*' -type f").split()
+    begin(host, component)
+    assert ended(host, component)["Result"] == "exit-code"
+    assert "Make room" in told(sink, component, began)["details"]
+    assert last_end(host, component)["error_code"] == "disk_full"
+    assert run(host, f"find {disk} -type f") == "", "nothing is left of it, and no manifest"
+    # It works again as soon as there is less to keep: nothing has to be cleaned up by hand.
+    run(host, f"rm /srv/{component}/[4-8].bin")
+    works_again(host, sink, component, began)
+    assert run(host, f"find {disk} -path '*/manifests/*' -type f").split()
 
 
 def test_a_repository_that_cannot_be_reached(host: Host, sink: Sink, store: Store) -> None:
