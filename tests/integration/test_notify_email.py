@@ -89,12 +89,16 @@ def serve(ca: Authority) -> Iterator[Serve]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(ca.issue("localhost"))
         how: dict[str, Any] = {}
+        number = len(running)
+
+        def authenticate(*given: Any) -> Any:
+            return running[number].authenticate(*given)
+
         if tls:
             how = {"ssl_context": context}
         elif not plain:
             how = {"tls_context": context, "require_starttls": True, "auth_required": True}
-            how["authenticator"] = lambda *given: running[number].authenticate(*given)
-        number = len(running)
+            how["authenticator"] = authenticate
         server = MailServer(**how)
         running.append(server)
         return server
