@@ -16,7 +16,7 @@ from typing import Callable, Protocol
 import pytest
 from ansible_collections.holdfast.ops.tests.support.postgres import EmbeddedPostgres
 from ansible_collections.holdfast.ops.tests.support.seaweed import SeaweedFS
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Python 3.9 runs the collection on hosts, but no ansible-core that we support: there, files that import it are left
 # out (and `-m "not ansible"` leaves out the tests that run it).
@@ -34,8 +34,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return bool(_NEEDS_ANSIBLE.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
+# A busy machine is no failure: nothing here is judged by the clock.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # For a further interpreter, which shall meet every line rather than every example: `--hypothesis-profile=few`.
-settings.register_profile("few", max_examples=15)
+settings.register_profile("few", settings.get_profile("steady"), max_examples=15)
+settings.load_profile("steady")
 
 
 class DatabaseFactory(Protocol):

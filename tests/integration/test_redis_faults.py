@@ -338,7 +338,12 @@ def test_what_a_killed_verification_left_is_swept(build: Build, sessions: Sessio
     asked = {"level": "restore", "redis": {"bin_dir": str(bin_dir)}}
     module = RunningModule("backup_verify", {**sessions.parameters(), **asked})
     scratch = Path(sessions.place.scratch_dir)
-    wait_until(lambda: bool(list(scratch.glob("*/dump.rdb"))), "the scratch directory", 120)
+
+    def reached_the_server() -> bool:
+        assert module.process.poll() is None, module.result()
+        return bool(list(scratch.glob("*/dump.rdb")))
+
+    wait_until(reached_the_server, "the scratch directory", 120)
     wait_until(lambda: bool(list(scratch.glob("*/holdfast-scratch.json"))), "its mark", 120)
     module.signal(signal.SIGKILL)
     assert module.result()["rc"] == -signal.SIGKILL

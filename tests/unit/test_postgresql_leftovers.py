@@ -116,7 +116,8 @@ def test_what_is_swapped_while_it_is_swept_is_not_removed(scratch: Path, monkeyp
 
 
 def _working_in(directory: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "60"], cwd=directory)
+    # Whoever runs the tests in the background of a shell has SIGQUIT ignored, and children inherit that.
+    return subprocess.Popen(["env", "--default-signal=QUIT", "sleep", "60"], cwd=directory)
 
 
 @pytest.fixture

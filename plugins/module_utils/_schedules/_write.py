@@ -94,6 +94,12 @@ def _cron_line(pattern: Pattern) -> str:
         steps = (step for step in range(2, 8) if pattern.weekdays == {(day + 6) % 7 for day in range(0, 8, step)})
         weekdays = next((f"*/{step}" for step in steps), weekdays)
     if not days.startswith("*") and not weekdays.startswith("*"):
+        # The longest steps name nothing but the 1st and Sunday, and begin with one.
+        if 1 in pattern.days:
+            days = ",".join(filter(None, ("*/31", _cron_field(pattern.days - {1}, DAYS, star=False))))
+        elif 6 in pattern.weekdays:
+            weekdays = ",".join(filter(None, ("*/7", _cron_weekdays(pattern.weekdays - {6}))))
+    if not days.startswith("*") and not weekdays.startswith("*"):
         raise InvalidOption(
             "wants a day of the month that is also a day of the week, where cron takes either; use timers"
         )

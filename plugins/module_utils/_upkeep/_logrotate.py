@@ -192,7 +192,7 @@ class Directory:
         argv = [self.program or "logrotate", "--debug", "--state", "/dev/null", main]
         try:
             # Not `_process.run`: it keeps only the beginning and the end of what a tool says, and this says a lot.
-            answer = subprocess.run(
+            answer = subprocess.run(  # pylint: disable=ansible-bad-function
                 argv,
                 env=clean_environment(),
                 stdin=subprocess.DEVNULL,
