@@ -16,7 +16,7 @@ from ansible_collections.holdfast.ops.molecule.support.hosts import (
 )
 
 HOST, SERVICES = "hf-cron-13", "hf-cron-services"
-FIRES = 150  # seconds: the line comes every two minutes
+FIRES = 90  # seconds: the line comes every minute
 
 
 def test_there_are_lines_and_no_timers() -> None:
