@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -44,6 +45,9 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--directory", help="of all data and servers (default: TMPDIR); /dev/shm keeps a busy disk out of it"
     )
+    parser.add_argument(
+        "--contestants", help="only those whose names hold one of these words, comma-separated; no page"
+    )
     parser.add_argument("--no-page", action="store_true", help="print the page instead of writing docs/benchmarks.md")
     return parser.parse_args(words)
 
@@ -67,14 +71,14 @@ def main(words: list[str]) -> int:
             return 2
         for key in wanted:
             try:
-                fresh[key] = hold(known[key](), arguments.rounds)
+                fresh[key] = hold(_narrowed(known[key](), arguments.contestants), arguments.rounds)
             except Exception:  # the others still have something to tell; the exit code says that one is missing
                 say(traceback.format_exc())
                 failed.append(key)
                 continue
-            if not arguments.no_page:  # after each, because all of them take long
+            if not arguments.no_page and not arguments.contestants:  # after each, because all of them take long
                 _publish(list(known), key, fresh[key], command_line(words))
-    if arguments.no_page:
+    if arguments.no_page or arguments.contestants:
         print(render(fresh.values()))
     for result in fresh.values():
         for aim in result["aims"]:
@@ -82,6 +86,16 @@ def main(words: list[str]) -> int:
     if failed:
         say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _narrowed(contest: Contest, words: str | None) -> Contest:
+    """The contest with some of its contestants, and the aims that they can still meet or miss."""
+    if not words:
+        return contest
+    chosen = [one for one in contest.contestants if any(word in one.name for word in words.split(","))]
+    names = {one.name for one in chosen}
+    aims = [aim for aim in contest.aims if aim.ours in names and (aim.peer is None or aim.peer in names)]
+    return replace(contest, contestants=chosen, aims=aims)
 
 
 def _publish(order: list[str], key: str, result: dict[str, Any], command: str) -> None:
