@@ -9,6 +9,7 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import subprocess
@@ -211,6 +212,7 @@ class _Exec:
         self._api, self._id, self._keep = api, exec_id, keep
         self._wire = wire
         self._socket: socket.socket = getattr(wire, "_sock", wire)
+        self._early = _already_read(wire, self._socket)
         self._socket.settimeout(None)
         self._error: str | None = None
         out_read, out_write = os.pipe()
@@ -238,17 +240,23 @@ class _Exec:
 
     def _read(self, descriptor: int) -> None:
         """Split the frames: 8 bytes of header (stream number, 3 zeros, length), then that many bytes."""
+        early = io.BytesIO(self._early)
+
+        def take(count: int) -> bytes:
+            data = early.read(count)
+            return data if len(data) == count else data + wire.read(count - len(data))
+
         try:
             with (
                 open(descriptor, "wb", buffering=0) as pipe,
                 open(os.dup(self._socket.fileno()), "rb", buffering=1 << 18) as wire,
             ):
                 while True:
-                    header = wire.read(8)
+                    header = take(8)
                     if len(header) < 8:
                         return
                     length = int.from_bytes(header[4:], "big")
-                    data = wire.read(length)
+                    data = take(length)
                     if len(data) < length:
                         self._error = "the connection to Docker was lost"
                         return
@@ -291,6 +299,22 @@ class _Exec:
             self._socket.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             self._wire.close()
+
+
+def _already_read(wire: Any, connection: socket.socket) -> bytes:
+    """What a tool said so soon that it came with the head of Docker's answer.
+
+    The SDK gives us the bare socket, but the head was read through a buffer, and what follows it there would be lost.
+    """
+    response = getattr(wire, "_response", None)
+    buffered = getattr(getattr(getattr(response, "raw", None), "_fp", None), "fp", None)
+    if not isinstance(buffered, io.BufferedReader):
+        return b""
+    connection.settimeout(0)  # an empty buffer would wait for the tool's next word
+    try:
+        return buffered.read(len(buffered.peek())) or b""
+    except OSError:  # TLS says so when there is nothing yet
+        return b""
 
 
 def _docker() -> Any:
