@@ -20,7 +20,8 @@ REDIS = "REDISCLI_AUTH=redis-of-omnidoc redis-cli"
 
 
 def expectation() -> Path:
-    """Where one step leaves for the next how the host was before it was lost (`host`), and when that was (`at`)."""
+    """Where one step leaves for the next how the host was before it was lost (`host`), when that was (`at`), and
+    which machine it was (`machine`)."""
     return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "expected.json")
 
 
@@ -60,6 +61,11 @@ def place_identity(host: Host) -> None:
     """Bring the private key, as somebody takes it out of the safe for a restore."""
     key = (Path(__file__).parents[1] / "omnidoc" / "files" / "identity.txt").read_text(encoding="ascii")
     run(host, f"umask 077 && printf %%s %s > {IDENTITY}", key)
+
+
+def machine(host: Host) -> str:
+    """What tells two hosts of one name apart."""
+    return run(host, "cat /etc/machine-id").strip()
 
 
 def the_host() -> Host:

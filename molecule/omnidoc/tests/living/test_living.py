@@ -24,6 +24,7 @@ from ansible_collections.holdfast.ops.molecule.support.omnidoc import (
     REDIS,
     SERVICES,
     expectation,
+    machine,
     order,
     place_identity,
     snapshot,
@@ -119,5 +120,5 @@ def test_the_last_backup_before_the_host_is_lost() -> None:
     host = the_host()
     run(host, "systemctl stop omnidoc-backend omnidoc-celery 'holdfast-*.timer'")
     run(host, "holdfast backup")
-    expected = {"at": stamp(now(host) + 1), "host": snapshot(host)}
+    expected = {"at": stamp(now(host) + 1), "machine": machine(host), "host": snapshot(host)}
     expectation().write_text(json.dumps(expected), encoding="utf-8")
