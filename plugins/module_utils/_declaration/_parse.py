@@ -13,7 +13,6 @@ names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,6 +25,7 @@ from .._retention import COUNTS, DEFAULT_MINIMUM_VERIFIED, Policy
 from .._schedules._intervals import longest_interval
 from .._schedules._model import NEVER
 from .._spec import Spec
+from ._elements import is_name, named_elements
 from ._model import UPKEEPS, Component, Declaration, Repository
 from ._report import InvalidDeclaration, Report, suggestion
 from ._spec import NAME_PATTERN, check_by_kind, what
@@ -151,10 +151,6 @@ def _without_name(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: option for key, option in options.items() if key != "name"}
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
-
-
 def _parse_repositories(values: Any, stores: Mapping[str, Spec], report: Report) -> dict[str, Repository]:
     if not isinstance(values, Mapping):
         report.add(f"must be a mapping of names to repositories, and is {what(values)}")
@@ -163,7 +159,7 @@ def _parse_repositories(values: Any, stores: Mapping[str, Spec], report: Report)
         report.add("is empty; declare at least one repository")
     parsed = {}
     for number, (name, value) in enumerate(values.items(), 1):
-        if not _is_name(name):
+        if not is_name(name):
             report.add(f"the name of repository number {number} is not safe; allowed is {NAME_PATTERN}")
             continue
         repository = _parse_repository(str(name), value, stores, report.about(f"repository {name}"))
@@ -197,18 +193,8 @@ def _parse_components(
         return []
     if not values:
         report.add("is an empty list; declare at least one component")
-    parsed, seen = [], dict[str, int]()
-    for number, value in enumerate(values):
-        place = report.index(number)
-        if not isinstance(value, Mapping):
-            place.add(f"must be a mapping, and is {what(value)}")
-            continue
-        name = value.get("name")
-        if _is_name(name):
-            place = report.about(f"component {name}")
-            if name in seen:
-                place.key("name").add(f"declared twice, as {COMPONENTS}[{seen[name]}] and [{number}]")
-            seen.setdefault(str(name), number)
+    parsed = []
+    for value, place in named_elements(values, COMPONENTS, "component", lines):
         component = _parse_component(value, repositories, declared, engines, place)
         if component is not None:
             parsed.append(component)
@@ -230,7 +216,7 @@ def _parse_component(
     for number, name in enumerate(names):
         place = report.key("repositories").index(number)
         if name is not None and name not in declared:
-            place.add(f"no such repository is declared{suggestion(name, filter(_is_name, declared), 'declared')}")
+            place.add(f"no such repository is declared{suggestion(name, filter(is_name, declared), 'declared')}")
         elif name in names[:number]:
             place.add("names a repository that stands before it already")
     if report.count > before or any(name not in repositories for name in names):
