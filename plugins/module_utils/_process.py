@@ -360,3 +360,21 @@ def _feed(process: Process, data: bytes) -> None:
         pipe.write(data)
     with contextlib.suppress(BrokenPipeError):
         pipe.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes that come from one and have not ended, nearest first."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stream:
+                # The name of the program, in parentheses, may hold anything.
+                fields = stream.read().rpartition(b")")[2].split()
+                if fields[0] != b"Z":
+                    children.setdefault(int(fields[1]), []).append(int(name))
+    found, queue = list[int](), [pid]
+    while queue:
+        of_one = children.get(queue.pop(0), [])
+        found += of_one
+        queue += of_one
+    return found

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from .._errors import HoldfastError, redact
-from .._process import PR_SET_PDEATHSIG
+from .._process import PR_SET_PDEATHSIG, descendants
 from ._interface import FAIL, OUTCOME, Check, Deadline, Measurement, Result
 from ._parse import secrets_of
 from ._registry import KINDS
@@ -184,7 +184,7 @@ def _end(pid: int) -> None:
     while new:  # stopped first: what runs could start more while we look
         for each in new:
             _signal(each, signal.SIGSTOP)
-        new = [each for each in _descendants(pid) if each not in known]
+        new = [each for each in descendants(pid) if each not in known]
         known += new
     for each in known:
         _signal(each, signal.SIGKILL)
@@ -197,18 +197,3 @@ def _end(pid: int) -> None:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-
-
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stream:
-                # After the name, which may hold anything: state, parent, …
-                children.setdefault(int(stream.read().rpartition(b") ")[2].split()[1]), []).append(int(name))
-    found, waiting = [], [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .._process import descendants
+
 GRACE = 240.0
 """Seconds that processes have for undoing what they began, before they are killed. Below the units' TimeoutStopSec."""
 LINGER = 10.0
@@ -142,7 +144,7 @@ class _Watch:
     def run(self) -> Ended:
         while True:
             self._reap()
-            left = _descendants(os.getpid())
+            left = descendants(os.getpid())
             for pipe in self._pipes:
                 pipe.read()
             if self._gone and not left:
@@ -232,21 +234,3 @@ def _signal(pids: Sequence[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-
-
-def _descendants(pid: int) -> list[int]:
-    """All processes that come from one, nearest first."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stream:
-                # The name of the program, in parentheses, may hold anything.
-                fields = stream.read().rpartition(b")")[2].split()
-                if fields[0] != b"Z":
-                    children.setdefault(int(fields[1]), []).append(int(name))
-    found, queue = list[int](), [pid]
-    while queue:
-        of_one = children.get(queue.pop(0), [])
-        found += of_one
-        queue += of_one
-    return found
