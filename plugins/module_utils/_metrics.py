@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Callable, Final
 
 from ._manifest import safe_name
+from ._replace import replace_file
 
 SUCCESS, DEGRADED, FAILURE = "success", "degraded", "failure"
 """Outcomes of a run."""
@@ -212,20 +213,8 @@ class Textfile:
         Raises:
             OSError: it cannot be written.
         """
-        # Not *.prom, or the collector would read it while it is being written.
-        temporary = f"{self.path}.{os.getpid()}.tmp"
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-            with open(descriptor, "w", encoding="utf-8") as stream:
-                os.fchmod(descriptor, 0o644)  # whatever the umask: the exporter is another user
-                stream.write(self.text())
-                stream.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        # Not *.prom, or the collector would read it while it is written; and the exporter is another user.
+        replace_file(self.path, self.text(), 0o644, suffix=".tmp")
 
 
 def read_samples(directory: str, verb: str, component: str, name: str) -> list[float]:

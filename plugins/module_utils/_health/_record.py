@@ -24,6 +24,7 @@ from typing import Any
 from .._host import _paths
 from .._locks import private_directory, state_directory
 from .._notify._model import FIRING, RESOLVED, Event
+from .._replace import replace_file
 from . import _textfile
 from ._document import Known, document
 from ._flaps import State
@@ -136,14 +137,14 @@ class Record:
     def _write(self, known: Mapping[str, Known]) -> None:
         self.known = tuple(known.values())
         kept = {"version": _VERSION, "checks": [each.as_json() for each in self.known]}
-        replace_file(os.path.join(_paths.HEALTH_STATE, _STATE), kept, 0o600)
+        replace_file(os.path.join(_paths.HEALTH_STATE, _STATE), _as_json(kept), 0o600)
 
     def _publish(self, now: float) -> list[str]:
         if not os.path.isdir(_paths.RUN):
             os.makedirs(_paths.RUN)
             os.chmod(_paths.RUN, 0o755)  # whatever the umask
         # Readable by all: it holds no secret, and the endpoint that serves it has no rights at all.
-        replace_file(_paths.HEALTH_REPORT, document(self.known, self._host, now), 0o644)
+        replace_file(_paths.HEALTH_REPORT, _as_json(document(self.known, self._host, now)), 0o644)
         if not self._textfile_dir:
             return []
         try:
@@ -153,26 +154,8 @@ class Record:
         return []
 
 
-def replace_file(path: str, content: Any, mode: int) -> None:
-    """Write a document so that who reads meets the old or the new one, whole.
-
-    Raises:
-        OSError: it cannot be written; the old one stays.
-    """
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            os.fchmod(descriptor, mode)  # whatever the umask
-            json.dump(content, stream, indent=1)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+def _as_json(content: Any) -> str:
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _short(result: Result) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from typing import Any, Callable
 from .._errors import HoldfastError
 from .._locks import host_lock, private_directory
 from .._manifest import parse_time, rfc3339
+from .._replace import replace_file
 from ._model import RESOLVED, SEVERITIES, Event, Message
 
 RATE_WINDOW = timedelta(hours=1)
@@ -327,23 +327,10 @@ class State:
         text = json.dumps(document, indent=1, sort_keys=True) + "\n"
         if text == self._loaded:
             return  # as most often: nothing is told that has not been
-        self._write(_STATE, text)
+        replace_file(os.path.join(self._directory, _STATE), text, 0o600)
         # The timer looks for this file, so that it starts nothing while there is nothing to do.
         if undelivered:
-            self._write(UNDELIVERED, f"{undelivered}\n")
+            replace_file(os.path.join(self._directory, UNDELIVERED), f"{undelivered}\n", 0o600)
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._directory, UNDELIVERED))
-
-    def _write(self, name: str, text: str) -> None:
-        descriptor, path = tempfile.mkstemp(prefix=f".{name}.", dir=self._directory)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(path, os.path.join(self._directory, name))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            raise

@@ -23,6 +23,7 @@ from typing import Any
 from .._durations import format_duration
 from .._locks import private_directory
 from .._manifest import rfc3339
+from .._replace import replace_file
 from ._verify import Finding
 
 FORMAT = 1
@@ -186,27 +187,11 @@ def write_report(directory: str, drill: Drill, keep: timedelta, now: datetime) -
     """
     private_directory(directory)
     path = os.path.join(directory, f"drill-{drill.component}-{drill.begun:%Y%m%dT%H%M%SZ}")
-    _write(f"{path}.json", json.dumps(drill.as_dict(), indent=2, sort_keys=True) + "\n")
-    _write(f"{path}.md", markdown(drill))
+    replace_file(f"{path}.json", json.dumps(drill.as_dict(), indent=2, sort_keys=True) + "\n", 0o600)
+    replace_file(f"{path}.md", markdown(drill), 0o600)
     for name in os.listdir(directory):
         match = _REPORT.fullmatch(name)
         if match and match["component"] == drill.component and match["time"] < f"{now - keep:%Y%m%dT%H%M%SZ}":
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, name))
     return f"{path}.json"
-
-
-def _write(path: str, text: str) -> None:
-    """Put a private file into its place in one step."""
-    new = f"{path}.{os.getpid()}.tmp"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 
 from .._errors import InvalidOption, MissingDependency, NotFound, Refused, ToolFailed
 from .._process import clean_environment
+from .._replace import replace_file
 from ._logs import HEADER, Log
 
 DIRECTORY = "/etc/logrotate.d"
@@ -145,7 +145,7 @@ class Directory:
         for name in changes.set_aside:
             os.replace(os.path.join(self.path, name), os.path.join(self.path, name + SET_ASIDE))
         for name, content in changes.write.items():
-            write_atomically(os.path.join(self.path, name), content, 0o644, suffix=_UNFINISHED)
+            replace_file(os.path.join(self.path, name), content, 0o644, suffix=_UNFINISHED)
         for name in changes.remove:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.path, name))
@@ -208,24 +208,6 @@ class Directory:
         if answer.returncode and not errors:
             errors[f"exit code {answer.returncode}: {said.strip()[-500:]}"] = 1
         return errors
-
-
-def write_atomically(path: str, content: str, mode: int, *, suffix: str = "") -> None:
-    """Write a small file beside its place and rename it there; what stood there stays until then."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.{secrets.token_hex(8)}{suffix}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _hint(said: str) -> str:

@@ -16,12 +16,13 @@ from typing import Any
 
 from .._durations import counted, format_size
 from .._errors import HoldfastError, MissingDependency
+from .._replace import replace_file
 from .._run import Module, guarded
 from .._spec import Spec
 from ._clean import SHOWN, Cleaning, clean
 from ._cleanups import CLEANUP, Cleanup
 from ._config import CONFIG, dump, parse_upkeep
-from ._logrotate import DIRECTORY, MAIN, Changes, Directory, write_atomically
+from ._logrotate import DIRECTORY, MAIN, Changes, Directory
 from ._logs import LOG
 
 HOST_UPKEEP = Spec(
@@ -89,7 +90,7 @@ def run_host_upkeep(module: Module) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(config)
             elif content != before:
-                write_atomically(config, content, 0o600)
+                replace_file(config, content, 0o600)
         return {
             "changed": bool(diff),
             "msg": f"{counted(len(upkeep.logs), 'log')} and {counted(len(upkeep.cleanups), 'cleanup')} declared.",
