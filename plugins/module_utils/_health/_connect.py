@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._deadline import Deadline
 from .._declaration._report import Report
 from .._errors import InvalidOption, TimedOut, TlsFailed, Unavailable
 from ._certificates import not_after
-from ._interface import Deadline, Measurement
+from ._interface import Measurement
 from ._thresholds import examine_limits, judged, limits
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from .._deadline import Deadline
 from .._errors import Corrupted, NotFound, TimedOut, Unavailable
 from ._connect import open_socket, receive
-from ._interface import Deadline
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from .._deadline import Deadline
 from .._errors import HoldfastError, InvalidOption, NotFound, PermissionDenied, ToolFailed, Unavailable
 from ._connect import open_socket
-from ._interface import Deadline
 
 SOCKET = "unix:///var/run/docker.sock"
 _VERSION = "/v1.40"

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from .._deadline import Deadline
 from .._durations import counted
 from .._errors import HoldfastError, InvalidOption
 from .._run import Module, guarded
 from ._docker_api import Docker
 from ._docker_stats import Usage, usage
-from ._interface import FAIL, PASS, WARN, Deadline, Measurement, worst
+from ._interface import FAIL, PASS, WARN, Measurement, worst
 from ._module import Unhealthy
 from ._thresholds import judged
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import abc
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Optional, Union
 
+from .._deadline import Deadline
 from .._declaration._report import Report
-from .._errors import TimedOut
 from .._spec import Spec
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -117,36 +116,6 @@ class Result:
         status = self.status
         said = [each.output for each in self.measurements if each.status == status and each.output]
         return "" if status == PASS else " ".join(dict.fromkeys(said))
-
-
-class Deadline:
-    """The moment at which a check must have ended."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def remaining(self, doing: str = "") -> float:
-        """Seconds that are left, more than 0.
-
-        Args:
-            doing: what the time was wanted for: "connecting to 127.0.0.1:6379".
-
-        Raises:
-            TimedOut: none are.
-        """
-        left = self.left()
-        if left <= 0:
-            raise self.missed(doing)
-        return left
-
-    def left(self) -> float:
-        """Seconds that are left, also when none are."""
-        return self._end - time.monotonic()
-
-    def missed(self, doing: str = "") -> TimedOut:
-        """The error that says so."""
-        return TimedOut(f"No answer within {self.seconds:g} s{f' ({doing})' if doing else ''}.")
 
 
 class Kind(abc.ABC):

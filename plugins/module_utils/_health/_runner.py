@@ -25,9 +25,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from .._deadline import Deadline
 from .._errors import HoldfastError, redact
 from .._process import PR_SET_PDEATHSIG, descendants
-from ._interface import FAIL, OUTCOME, Check, Deadline, Measurement, Result
+from ._interface import FAIL, OUTCOME, Check, Measurement, Result
 from ._parse import secrets_of
 from ._registry import KINDS
 

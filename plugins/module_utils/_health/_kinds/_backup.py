@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import format_duration, parse_duration
 from ..._errors import NotFound
@@ -24,7 +25,7 @@ from ..._host import _paths
 from ..._manifest import BackupId, parse_time
 from ..._metrics import read_samples
 from ..._spec import Spec
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 from .._thresholds import judged
 
 _MOST_READ = 8 << 20

@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import NotFound
 from ..._spec import Spec
 from .._connect import examine_port
 from .._dns_client import TYPES, ask
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 _FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import InvalidOption, NotFound
 from ..._spec import Spec
 from .._docker_api import Docker, address
 from .._docker_stats import usage
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 _HEALTH = {"healthy": PASS, "starting": WARN, "unhealthy": FAIL}

@@ -13,11 +13,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import ToolFailed
 from ..._spec import Spec
 from .. import _tool
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 _FIELDS = ("index", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")

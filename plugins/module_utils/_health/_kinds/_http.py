@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import HoldfastError, ToolFailed, Unavailable
 from ..._secret_files import secret as read_secret
 from ..._spec import Spec
 from .._connect import TLS_OPTIONS, certificate, examine_tls, open_socket, tls_context, wrap_tls
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._options import secret
 from .._thresholds import examine_limits, judged, limits
 

@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._spec import Spec
 from .. import _cgroups
-from .._interface import Deadline, Kind, Measurement
+from .._interface import Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 MINUTES = (1, 5, 15)

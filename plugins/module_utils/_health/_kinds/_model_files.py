@@ -17,12 +17,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import format_size
 from ..._errors import InvalidOption
 from ..._locks import private_directory
 from ..._spec import Spec
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 
 _CHUNK = 1 << 22
 _CACHE = "model_files.json"

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import ToolFailed
 from ..._process import find_program
 from ..._spec import Spec
 from .. import _tool
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 from ._http import HttpCheck
 

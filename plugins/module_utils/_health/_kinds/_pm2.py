@@ -14,12 +14,13 @@ import pwd
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import parse_size
 from ..._errors import InvalidOption, ToolFailed, Unavailable
 from ..._spec import Spec
 from .. import _tool
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 

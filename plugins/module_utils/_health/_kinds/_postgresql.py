@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._engines._pg._server import OPTIONS as SERVER_OPTIONS
 from ..._engines._pg._server import Server
 from ..._engines._pg._sql import Session, literal
 from ..._spec import Spec
 from .._connect import examine_port
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 PRIMARY, REPLICA = "primary", "replica"

@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import InvalidOption
 from ..._spec import Spec
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 
 _LONGEST_NAME = 15
 """The kernel keeps no more of a process's name."""

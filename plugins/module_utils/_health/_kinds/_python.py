@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._spec import Spec
 from .. import _tool
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 

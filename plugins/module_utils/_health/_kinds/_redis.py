@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._engines._rd._client import Address, Client
 from ..._engines._rd._server import OPTIONS
@@ -19,7 +20,7 @@ from ..._errors import ToolFailed
 from ..._secret_files import secret
 from ..._spec import Spec
 from .._connect import certificate, examine_port, tls_context
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 PRIMARY, REPLICA = "primary", "replica"

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._spec import Spec
 from .. import _cgroups
-from .._interface import PASS, Deadline, Kind, Measurement
+from .._interface import PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 

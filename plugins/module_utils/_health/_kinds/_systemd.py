@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import Unavailable
 from ..._process import find_program, run
 from ..._spec import Spec
-from .._interface import FAIL, PASS, WARN, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, WARN, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState"

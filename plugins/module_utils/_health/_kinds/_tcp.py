@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import Unavailable
 from ..._spec import Spec
@@ -26,7 +27,7 @@ from .._connect import (
     tls_context,
     wrap_tls,
 )
-from .._interface import FAIL, PASS, Deadline, Kind, Measurement
+from .._interface import FAIL, PASS, Kind, Measurement
 from .._thresholds import examine_limits, judged, limits
 
 _MOST_READ = 65_536

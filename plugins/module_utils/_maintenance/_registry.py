@@ -1,0 +1,18 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kinds of maintenance. A new one is one file in `_kinds/`, its name here, and its module.
+
+PRIVATE to the collection; may change without notice.
+
+The imports are spelled out because Ansible ships to a host only what is imported statically. What a kind needs of
+libraries, it imports when it is used.
+"""
+
+from __future__ import annotations
+
+from ._interface import Kind
+
+_ALL: tuple[type[Kind], ...] = ()
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in _ALL}
