@@ -30,6 +30,7 @@ notes:
   - Whoever wants to change the definition of a table, or to empty it with TRUNCATE, waits until the dump has ended.
 extends_documentation_fragment:
   - holdfast.ops.postgresql
+  - holdfast.ops.postgresql_login
   - holdfast.ops.container
   - holdfast.ops.repository
   - holdfast.ops.encryption

@@ -40,6 +40,7 @@ notes:
     database's own privileges allow.
 extends_documentation_fragment:
   - holdfast.ops.postgresql
+  - holdfast.ops.postgresql_login
   - holdfast.ops.container
   - holdfast.ops.repository
   - holdfast.ops.identity
