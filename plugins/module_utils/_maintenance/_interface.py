@@ -12,7 +12,7 @@ told, and what a report looks like, is none of its business.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -68,6 +68,14 @@ class Kind(abc.ABC):
         Runs on the controller, before any connection.
         """
         return
+
+    @classmethod
+    def written(cls, options: Mapping[str, Any]) -> Sequence[str]:
+        """Directories that it writes to when it acts, beside /var/lib/holdfast: the sandbox of its job leaves them open.
+
+        Runs on the controller. Caches that tools keep in a home belong into a place of ours, for homes are read-only.
+        """
+        return ()
 
     @abc.abstractmethod
     def look(self, deadline: Deadline) -> Section:
