@@ -171,6 +171,21 @@ def table_of(name: str, title: str, columns: Sequence[Column], rows: Iterable[Ma
     return Table(name, title, columns, [{key: row.get(key) for key in keys} for row in rows], **more)
 
 
+def bounded_table(
+    name: str,
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Mapping[str, Any]],
+    limit: int,
+    *,
+    note: str = "",
+    plot: str = "",
+) -> Table:
+    """The first `limit` of some sorted rows as `table_of` makes a table of them; the note says how many there are."""
+    rest = "" if len(rows) <= limit else f"The first {limit} of {len(rows)} are shown."
+    return table_of(name, title, columns, rows[:limit], note=" ".join(filter(None, (note, rest))), plot=plot)
+
+
 def _one_of(value: str, known: Iterable[str]) -> None:
     if value not in known:
         raise ValueError(f"{value!r} is none of {', '.join(sorted(known))}")
