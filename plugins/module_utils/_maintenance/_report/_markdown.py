@@ -104,7 +104,7 @@ def _finding(task: TaskResult, finding: Finding) -> Iterator[str]:
 
 def _advice(text: str) -> Iterator[str]:
     parts = advice_pieces(text)
-    if any(part.command and "\n" in part.text for part in parts):
+    if any("\n" in part.text.strip() for part in parts if part.command):
         for part in parts:
             if part.command:
                 yield "  ```"

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from .._section import BYTES, COUNT, PERCENT
 from ._units import day, shown
 
-WIDTH, HEIGHT = 320.0, 128.0
-LEFT, RIGHT, TOP, BOTTOM = 54.0, 8.0, 8.0, 20.0
+WIDTH, HEIGHT = 320, 128
+LEFT, RIGHT, TOP, BOTTOM = 54, 8, 8, 20
 """Room around the plotted area: values to its left, times below."""
 
 POINTS = 60

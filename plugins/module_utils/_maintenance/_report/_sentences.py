@@ -13,18 +13,19 @@ from typing import NamedTuple
 
 _CODE = re.compile(r"`([^`]*[^`\s][^`]*)`")
 _SENTENCE_ENDS = (".", "!", "?", "…")
+_NO_MORE = re.compile(r"\s*[.!;]?\s*\Z")
 
 
 class Piece(NamedTuple):
-    """A part of a sentence."""
+    """A part of a sentence.
+
+    Attributes:
+        command: it is code that stands on lines of its own, to be copied.
+    """
 
     text: str
     code: bool = False
-
-    @property
-    def command(self) -> bool:
-        """Whether it is a command to copy, rather than a name."""
-        return self.code and bool(re.search(r"\s", self.text.strip()))
+    command: bool = False
 
 
 def pieces(text: str) -> list[Piece]:
@@ -34,7 +35,17 @@ def pieces(text: str) -> list[Piece]:
 
 
 def advice_pieces(text: str) -> list[Piece]:
-    """The same for advice, which is either a sentence or, with neither backticks nor an end, a command."""
-    if "`" in text or text.rstrip().endswith(_SENTENCE_ENDS):
-        return pieces(text)
-    return [Piece(text.strip(), code=True)] if text.strip() else []
+    """The same for advice, which is either sentences or, with neither backticks nor an end, a command.
+
+    Of code in sentences a command is what has several lines, and what has several words and ends them: no full stop
+    follows, as somebody would copy it.
+    """
+    if "`" not in text and not text.rstrip().endswith(_SENTENCE_ENDS):
+        return [Piece(text.strip(), code=True, command=True)] if text.strip() else []
+    parts = pieces(text)
+    ends = [number for number, part in enumerate(parts) if part.code and len(part.text.split()) > 1][-1:]
+    if ends and not _NO_MORE.match("".join(part.text for part in parts[ends[0] + 1 :])):
+        ends = []
+    commands = {number for number, part in enumerate(parts) if part.code and "\n" in part.text.strip()}
+    kept = parts[: ends[0] + 1] if ends else parts
+    return [part._replace(command=number in commands or number in ends) for number, part in enumerate(kept)]

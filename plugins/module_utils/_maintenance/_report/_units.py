@@ -25,7 +25,7 @@ NUMBERS = (COUNT, BYTES, SECONDS, PERCENT)
 SEVERITY_NAMES = {CRITICAL: "critical finding", WARNING: "warning", INFO: "note"}
 """What a finding of a severity is called, the worst first."""
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _MINUS = "\N{MINUS SIGN}"  # as wide as the plus
 
 
@@ -73,7 +73,12 @@ def day(moment: datetime, *, year: bool = False) -> str:
 
 def heading(run: Run) -> str:
     """What a report is called."""
-    return f"{f'{run.part.capitalize()} maintenance' if run.part else 'Maintenance by hand'} of {run.host}"
+    return f"{part_title(run.part)} of {run.host}"
+
+
+def part_title(part: str) -> str:
+    """What a run of a part, or of none, is called."""
+    return f"{part.capitalize()} maintenance" if part else "Maintenance by hand"
 
 
 def listed(parts: list[str]) -> str:
