@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible.utils.display import Display
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model import UPKEEPS, Component, Declaration
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, InvalidOption
 from ansible_collections.holdfast.ops.plugins.plugin_utils._action import HostAction
@@ -19,8 +18,6 @@ from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
     with_named_repositories,
     written_directories,
 )
-
-display = Display()
 
 VERBS = ("backup", "restore", "verify", "drill", "prune", "copy", "info")
 """What there is a module for."""
@@ -68,7 +65,7 @@ class ActionModule(HostAction):
 
     def _select(self, variables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """The components of this host that an operator named; none where only other hosts have what was named."""
-        others = list(self._declared_elsewhere(variables))
+        others = list(self.declared_elsewhere(variables, COMPONENTS))
         if COMPONENTS not in variables:
             if others:
                 return _selection(())
@@ -89,16 +86,6 @@ class ActionModule(HostAction):
             wanted[kind] = ",".join(left) or None
         chosen = declaration.select(wanted["component"], wanted["set"], wanted["tag"])
         return _selection([one for one in chosen if given.get("upkeep") in (None, one.upkeep)])
-
-    def _declared_elsewhere(self, variables: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """The components of the other hosts of this play, unchecked: each host checks its own."""
-        here = variables.get("inventory_hostname")
-        for host in variables.get("ansible_play_hosts_all") or ():
-            try:
-                declared = () if host == here else variables["hostvars"][host].get(COMPONENTS) or ()
-                yield from [one for one in declared if isinstance(one, Mapping)]
-            except Exception as error:  # its declaration cannot even be templated: it will say so itself
-                display.vvv(f"What {host} declares was not looked at: {type(error).__name__}")
 
 
 def _names(kind: str, component: Mapping[str, Any]) -> tuple[Any, ...]:

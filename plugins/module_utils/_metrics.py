@@ -123,6 +123,15 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
         Metric("holdfast_drill_compared", GAUGE, "Facts of the fingerprint that the last drill compared."),
         Metric("holdfast_drill_differences", GAUGE, "Of these, those that differed."),
     ),
+    "maintenance": (
+        Metric("holdfast_maintenance_last_run_timestamp_seconds", GAUGE, "When the part's last scheduled run ended."),
+        Metric("holdfast_maintenance_last_run_success", GAUGE, "Whether every task of it told what it found, or acted."),
+        Metric("holdfast_maintenance_last_success_timestamp_seconds", GAUGE, "When such a run last ended."),
+        Metric("holdfast_maintenance_duration_seconds", GAUGE, "How long the part's last scheduled run took."),
+        Metric("holdfast_maintenance_max_age_seconds", GAUGE, "Declared: the longest time between two runs of the part."),
+        Metric("holdfast_maintenance_findings", GAUGE, "What a task found when it last looked, by severity."),
+        Metric("holdfast_maintenance_task_success", GAUGE, "Whether a task told what it found (1) or failed (0)."),
+    ),
     "health": (
         Metric("holdfast_health_status", GAUGE, "What is believed of a health check: 0 pass, 1 warning, 2 failure."),
         Metric("holdfast_health_observed_status", GAUGE, "What its last run saw: 0 pass, 1 warning, 2 failure."),
@@ -146,13 +155,14 @@ class Textfile:
     Args:
         directory: of the textfile collector; it must exist.
         component: labels every series; None for what is told of the whole host, in one file.
+        label: what the component is called there: not every verb is about a component.
     """
 
-    def __init__(self, directory: str, verb: str, component: str | None) -> None:
+    def __init__(self, directory: str, verb: str, component: str | None, label: str = "component") -> None:
         name = f"holdfast_{verb}" if component is None else f"holdfast_{verb}_{safe_name(component)}"
         self.path = os.path.join(directory, f"{name}.prom")
         self._metrics = METRICS[verb]
-        self._component = component
+        self._common = {} if component is None else {label: component}
         self._samples: dict[tuple[str, Labels], float] = {}
         self._read()
 
@@ -176,8 +186,7 @@ class Textfile:
         return self._samples
 
     def _labels(self, labels: Mapping[str, str]) -> Labels:
-        common = {} if self._component is None else {"component": self._component}
-        return tuple(sorted({**common, **labels}.items()))
+        return tuple(sorted({**self._common, **labels}.items()))
 
     def _read(self) -> None:
         """Take over what an earlier run wrote; a damaged line tells nothing."""

@@ -56,6 +56,16 @@ class HostAction(ActionBase):
         value = _decrypted(self._templar.template(task_vars[name])) if name in task_vars else None
         return default if value is None or value == "" else value
 
+    def declared_elsewhere(self, task_vars: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+        """The elements of a list that the other hosts of this play declare, unchecked: each host checks its own."""
+        here = task_vars.get("inventory_hostname")
+        for host in task_vars.get("ansible_play_hosts_all") or ():
+            try:
+                declared = () if host == here else task_vars["hostvars"][host].get(name) or ()
+                yield from [one for one in declared if isinstance(one, Mapping)]
+            except Exception as error:  # its declaration cannot even be templated: it will say so itself
+                display.vvv(f"What {host} declares was not looked at: {type(error).__name__}")
+
     # -- interpreter --------------------------------------------------------------------------------------------
 
     def _with_interpreter(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:

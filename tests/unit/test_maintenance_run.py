@@ -69,9 +69,9 @@ def test_what_is_late_or_broken_keeps_no_other_from_being_looked_at(directory: P
         task("odd", "broken_report", how="tells what no report can hold"),
         task("gone", LOOK, directory=str(directory / "gone"), password="hush-hush"),
         task("files", LOOK, directory=str(directory)),
-        look_seconds=0.3,
+        look_seconds=5,  # as long as the others may need on a busy machine
     )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it was waited for what is stuck"
     assert [each.name for each in done.tasks] == ["stuck", "broken", "odd", "gone", "files"]
     found = by_name(done)
     codes = {name: each.failure.code for name, each in found.items() if each.failure}

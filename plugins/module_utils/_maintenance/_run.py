@@ -12,7 +12,6 @@ it started (they die with their thread).
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -28,6 +27,7 @@ from .._progress import Progress
 from ._interface import Action, Kind, Task
 from ._parse import secrets_of
 from ._registry import KINDS
+from ._report._tidy import tidy
 from ._run_model import Failure, Run, TaskResult
 from ._section import Section
 from ._select import Selection
@@ -190,13 +190,22 @@ def _result(task: Task, do: Callable[[Kind], Section], secrets: Sequence[str], *
     began = time.monotonic()
     try:
         section = do(KINDS[task.kind](task.options))
-        json.dumps(section.as_dict(), allow_nan=False)  # a value that no report can hold is this task's defect alone
+        # Here, so that a value that no report can show is this task's defect alone.
+        return _tidy(TaskResult(task.name, task.kind, _since(began), section=section, acted=acted))
     except Exception as error:
         if isinstance(error, Interrupted) and threading.current_thread() is threading.main_thread():
             raise
         failure = _failure(error, [*secrets, *secrets_of(task).values()])
-        return TaskResult(task.name, task.kind, _since(began), failure=failure, acted=acted)
-    return TaskResult(task.name, task.kind, _since(began), section=section, acted=acted)
+        return _tidy(TaskResult(task.name, task.kind, _since(began), failure=failure, acted=acted))
+
+
+def _tidy(result: TaskResult) -> TaskResult:
+    """The same of plain values, with texts that do nothing to a terminal.
+
+    Raises:
+        TypeError: it has a value that no report can show.
+    """
+    return tidy(Run("", "", utc_now(), 0.0, (result,))).tasks[0]
 
 
 def _failure(error: Exception, secrets: Sequence[str]) -> Failure:
