@@ -22,6 +22,7 @@ from typing import Any
 from ..._errors import HoldfastError, Interrupted, NotProved, Unavailable
 from ..._manifest import utc_now
 from .._interface import Proof, RestoreRun
+from .._scratch_directories import sweep_directories
 from . import _properties
 from ._fingerprint import compare, take
 from ._kept import marked, previous_name
@@ -33,7 +34,6 @@ from ._leftovers import (
     hold,
     subscriptions,
     sweep_databases,
-    sweep_directories,
 )
 from ._load import load
 from ._plan import RESERVED, Plan, Target, Wanted, make_plan

@@ -23,7 +23,7 @@ from typing import Any, Callable
 
 from ..._errors import DiskFull, HoldfastError, InvalidOption, MissingDependency, TimedOut, ToolFailed, Unavailable
 from ..._process import Account, Process, account, hand_over, open_owned, run
-from ._leftovers import mark
+from .._scratch_directories import mark
 from ._sql import Session
 
 SUPERUSER = "postgres"

@@ -24,8 +24,8 @@ from ..._manifest import Artefact
 from ..._process import Account, Process, hand_over, open_owned
 from ..._stream._source import CHUNK
 from .._interface import RestoreRun
+from .._scratch_directories import mark
 from . import _toc
-from ._leftovers import mark
 from ._roles import Globals
 from ._server import Server
 

@@ -20,8 +20,9 @@ from ..._errors import Corrupted, DiskFull, HoldfastError, Interrupted, NotFound
 from ..._manifest import parse_time, utc_now
 from ..._process import Account, hand_over, open_owned
 from .._interface import Proof, RestoreRun
+from .._scratch_directories import sweep_directories
 from . import _toc
-from ._leftovers import sweep_databases, sweep_directories
+from ._leftovers import sweep_databases
 from ._plan import Wanted, make_plan
 from ._preflight import MARGIN, needed_libraries
 from ._restore import Restoring

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from ..._durations import format_size
 from ..._errors import DiskFull, HoldfastError, InvalidOption, MissingDependency, ToolFailed, Unavailable, Unsupported
 from ..._process import Account, Process, account, hand_over
-from .._pg._leftovers import mark
+from .._scratch_directories import mark
 from ._client import Address
 from ._programs import Program
 from ._server import DirectServer, wait_until_loaded

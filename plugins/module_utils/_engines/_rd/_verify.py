@@ -17,7 +17,7 @@ from ..._errors import Corrupted
 from ..._manifest import Artefact, parse_time, utc_now
 from ..._process import hand_over
 from .._interface import Proof, RestoreRun
-from .._pg._leftovers import mark, sweep_directories
+from .._scratch_directories import mark, sweep_directories
 from ._programs import check_file, choose_server
 from ._prove import Recorded, fetch, prove
 from ._scratch import DUMP, check_room, scratch_server, unprivileged
