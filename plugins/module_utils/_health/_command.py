@@ -20,6 +20,7 @@ from typing import NoReturn
 from .._durations import parse_duration
 from .._errors import HoldfastError, InvalidOption
 from .._host import _paths
+from .._host._config import read_config
 from .._notify._config import host_name
 from ._document import Known, document, lines, overall
 from ._interface import PASS, STATUSES, Check
@@ -101,18 +102,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _load(path: str) -> tuple[Check, ...]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            config = json.load(stream)
-    except FileNotFoundError:
+    config = read_config(path)
+    if config is None:
         raise InvalidOption(
             f"{path} does not exist, so nothing is declared to be checked.",
             hint="It is written by the playbook holdfast.ops.site.",
-        ) from None
-    except PermissionError:
-        raise InvalidOption(f"{path} may only be read by root.", hint="Use sudo.") from None
-    except ValueError:
-        raise InvalidOption(f"{path} is no JSON.", hint="Run the playbook holdfast.ops.site again.") from None
+        )
     return from_config(config)
 
 

@@ -8,17 +8,13 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Mapping
-from typing import Any
 
 from .._errors import InvalidOption
+from .._host._config import read_config
 from .._host._paths import HOST, NOTIFY, SECRETS
 from ._parse import Notifications
-
-_HINT = "It is written by the playbook holdfast.ops.site; run that for this host, or read it as root."
 
 
 def load(path: str = NOTIFY) -> Notifications:
@@ -28,14 +24,14 @@ def load(path: str = NOTIFY) -> Notifications:
         InvalidOption: the file cannot be read.
         InvalidDeclaration: it is not what holdfast writes.
     """
-    config = _read(path)
+    config = read_config(path)
     return Notifications() if config is None else Notifications.from_config(config)
 
 
 def host_name(path: str = HOST) -> str:
     """What the inventory calls this host; its own name where nothing says so."""
     try:
-        name = (_read(path) or {}).get("inventory_hostname")
+        name = (read_config(path) or {}).get("inventory_hostname")
     except InvalidOption:
         name = None  # a message under another name is better than none
     return str(name or socket.gethostname())
@@ -57,18 +53,3 @@ def known_secrets(directory: str = SECRETS) -> list[str]:
         if len(value) >= 6:
             found.append(value)
     return found
-
-
-def _read(path: str) -> Mapping[str, Any] | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InvalidOption(f"{path} cannot be read: {error.strerror}.", hint=_HINT) from None
-    except ValueError:
-        raise InvalidOption(f"{path} is no JSON.", hint=_HINT) from None
-    if not isinstance(config, Mapping):
-        raise InvalidOption(f"{path} is not what holdfast writes.", hint=_HINT)
-    return config

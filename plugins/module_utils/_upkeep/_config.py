@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._declaration._report import InvalidDeclaration
-from .._errors import InvalidOption
+from .._host._config import read_config
 from ._cleanups import Cleanup, parse_cleanups
 from ._logs import Log, parse_logs
 
 CONFIG = "/etc/holdfast/upkeep.json"
-_HINT = "It is written by the role logrotate; run that for this host, or read it as root."
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,8 @@ def load(path: str = CONFIG) -> Upkeep:
         InvalidOption: the file cannot be read.
         InvalidDeclaration: it is not what holdfast writes.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except FileNotFoundError:
-        return Upkeep()
-    except OSError as error:
-        raise InvalidOption(f"{path} cannot be read: {error.strerror}.", hint=_HINT) from None
-    except ValueError:
-        raise InvalidOption(f"{path} is no JSON.", hint=_HINT) from None
-    if not isinstance(config, Mapping):
-        raise InvalidOption(f"{path} is not what holdfast writes.", hint=_HINT)
-    return Upkeep.from_config(config)
+    config = read_config(path)
+    return Upkeep() if config is None else Upkeep.from_config(config)
 
 
 def dump(upkeep: Upkeep) -> str:
