@@ -26,6 +26,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._declaration._model i
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration, Report
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._secrets import PlaceSecret, place_secrets
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption
+from ansible_collections.holdfast.ops.plugins.module_utils._exporters import _parse as exporters_of
 from ansible_collections.holdfast.ops.plugins.module_utils._health import _parse as health
 from ansible_collections.holdfast.ops.plugins.module_utils._health._interface import Check
 from ansible_collections.holdfast.ops.plugins.module_utils._host import _paths
@@ -45,12 +46,19 @@ VARIABLES = (
     "holdfast_health_listen",
     "holdfast_logs",
     "holdfast_cleanups",
+    "holdfast_exporters",
     "holdfast_scheduler",
     "holdfast_time_zone",
 )
 """Everything that can be declared of a host."""
 
-_WORK = ("holdfast_components", "holdfast_health_checks", "holdfast_logs", "holdfast_cleanups")
+_WORK = (
+    "holdfast_components",
+    "holdfast_health_checks",
+    "holdfast_logs",
+    "holdfast_cleanups",
+    "holdfast_exporters",
+)
 
 T = TypeVar("T")
 
@@ -98,7 +106,9 @@ def read_host(values: Mapping[str, Any]) -> Declared:
     repositories = declaration.repositories.values() if declaration is not None else ()
     precious = [str(one.options["path"]) for one in repositories if "path" in one.options]
     _collected(lines, lambda: parse_cleanups(found["holdfast_cleanups"], precious=precious))
-    settings = collect_host(found, list(_ports(components, checks)), lines)
+    exporters = _collected(lines, lambda: exporters_of.parse_exporters(found["holdfast_exporters"])) or ()
+    listening = [Port(number, by) for number, by in exporters_of.ports_of(exporters)]
+    settings = collect_host(found, [*_ports(components, checks), *listening], lines)
     if settings.scheduler == "cron":
         _check_cron(components, settings, lines)
     if lines:

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the holdfast.ops authors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd starts: the command line, the environment and the hardened unit of an exporter.
+
+PRIVATE to the collection; may change without notice.
+
+Everything that an exporter must read and others must not (its web configuration, certificate, key) belongs to root and
+is handed over as a credential; secrets of the server it looks at stand in a file of root's that systemd reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ._model import CADVISOR, FILES, NO_TLS, REDIS, TOOLKIT, Exporter, Item, Kind
+
+HEADER = "# Written by holdfast.ops.exporters. Do not edit; a drop-in is the place for changes."
+CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
+WEB, CERTIFICATE, KEY, CONFIG, ENVIRONMENT = "web.yml", "tls.crt", "tls.key", "config.yml", "environment"
+"""The files of an exporter below its directory in /etc; all but the environment are handed over under these names."""
+
+HARDENING: Mapping[str, str] = {
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "NoNewPrivileges": "yes",
+    "KeyringMode": "private",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "ProcSubset": "pid",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHome": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+    "RemoveIPC": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "SystemCallArchitectures": "native",
+    # An error instead of a kill: a collector that tries something goes on without it, and the others live.
+    "SystemCallErrorNumber": "EPERM",
+    "SystemCallFilter": "@system-service",
+    "UMask": "0077",
+}
+"""What holds for every exporter that the catalogue does not except from it."""
+
+_DENIED = "~@privileged @resources"
+"""Of the system calls that are allowed above; a group that is named again after this is allowed again."""
+
+
+def environment(exporter: Exporter, kind: Kind, options: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that the exporter is started with; they may hold secrets."""
+    found = dict(text.split("=", 1) for text in _written(kind.environment, _values(exporter, options)))
+    if kind.web == REDIS and exporter.users:
+        ((found["REDIS_EXPORTER_BASIC_AUTH_USERNAME"], found["REDIS_EXPORTER_BASIC_AUTH_PASSWORD"]),) = (
+            exporter.users.items()
+        )
+    return found
+
+
+def environment_file(variables: Mapping[str, str]) -> str:
+    """The content of an `EnvironmentFile=`."""
+    lines = [HEADER]
+    for name, value in variables.items():
+        quoted = "".join(f"\\{character}" if character in '\\"$`' else character for character in value)
+        lines.append(f'{name}="{quoted}"')
+    return "\n".join([*lines, ""])
+
+
+def config_file(kind: Kind, options: Mapping[str, Any]) -> str | None:
+    """The content of the exporter's own configuration, if it has one."""
+    if kind.config is None:
+        return None
+    return json.dumps({kind.config.key: options[kind.config.option]}, indent=2) + "\n"
+
+
+def arguments(exporter: Exporter, kind: Kind, options: Mapping[str, Any]) -> list[str]:
+    """The command line after the program. Files stand in it by the place that systemd puts credentials at."""
+    found = [*_written(kind.arguments, _values(exporter, options))]
+    if kind.config is not None:
+        found.append(f"{kind.config.flag}={CREDENTIALS}/{CONFIG}")
+    return [*found, *_web_arguments(exporter, kind), *exporter.arguments]
+
+
+def _web_arguments(exporter: Exporter, kind: Kind) -> Iterator[str]:
+    if kind.web == CADVISOR:
+        yield f"--listen_ip={exporter.address.strip('[]')}"
+        yield f"--port={exporter.port}"
+        return
+    yield f"--web.listen-address={exporter.address}:{exporter.port}"
+    if kind.web == TOOLKIT:
+        if needs_web_file(exporter, kind):
+            yield f"{kind.web_flag}={CREDENTIALS}/{WEB}"
+    elif exporter.tls != NO_TLS:
+        yield f"--tls-server-cert-file={CREDENTIALS}/{CERTIFICATE}"
+        yield f"--tls-server-key-file={CREDENTIALS}/{KEY}"
+
+
+def needs_web_file(exporter: Exporter, kind: Kind) -> bool:
+    """Whether there is anything that exporter-toolkit has to be told by its file."""
+    return kind.web == TOOLKIT and (exporter.tls != NO_TLS or bool(exporter.users))
+
+
+def web_file(exporter: Exporter, hashes: Mapping[str, str]) -> str:
+    """The content of exporter-toolkit's file; paths in it are relative to itself.
+
+    Args:
+        hashes: user → bcrypt hash of the password.
+    """
+    found: dict[str, Any] = {}
+    if exporter.tls != NO_TLS:
+        found["tls_server_config"] = {"cert_file": CERTIFICATE, "key_file": KEY, "min_version": "TLS12"}
+    if hashes:
+        found["basic_auth_users"] = dict(hashes)
+    return json.dumps(found, indent=2) + "\n"
+
+
+def flags_of(exporter: Exporter, kind: Kind, options: Mapping[str, Any]) -> list[str]:
+    """The flags that the program has to know, without dashes, those behind variables of the environment too."""
+    found = [argument.partition("=")[0] for argument in arguments(exporter, kind, options)]
+    if kind.web == REDIS and exporter.users:
+        found.append("--basic-auth-username")
+    return [flag.lstrip("-") for flag in found]
+
+
+def unit(
+    exporter: Exporter,
+    kind: Kind,
+    *,
+    program: str,
+    directory: str,
+    options: Mapping[str, Any],
+    groups: Iterable[str],
+    note: str,
+) -> str:
+    """The unit.
+
+    Args:
+        program: path of the program.
+        directory: of the exporter's files, which belong to root.
+        groups: of the host that the account belongs to besides its own.
+        note: what else must be the same for the exporter not to be started anew, such as the digest of a certificate.
+    """
+    credentials = [name for name in (WEB, CONFIG) if _has(name, exporter, kind)]
+    loaded = {name: f"{directory}/{name}" for name in credentials}
+    if exporter.tls != NO_TLS:
+        own = {CERTIFICATE: f"{directory}/{CERTIFICATE}", KEY: f"{directory}/{KEY}"}
+        theirs = {CERTIFICATE: exporter.certificate, KEY: exporter.key}
+        loaded.update(theirs if exporter.tls == FILES else own)
+    lines = [
+        HEADER,
+        f"# {note}",
+        "[Unit]",
+        f"Description=Prometheus exporter {exporter.name}: {kind.title}",
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "# What it looks at may be away for long; it goes on trying.",
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        "Type=exec",
+        f"User={exporter.account}",
+        f"Group={exporter.account}",
+        *(f"SupplementaryGroups={group}" for group in groups),
+        *(f"LoadCredential={name}:{path}" for name, path in loaded.items()),
+        *([f"EnvironmentFile={directory}/{ENVIRONMENT}"] if kind.environment or _has_secrets(exporter, kind) else []),
+        f"ExecStart={' '.join([program, *map(quoted, arguments(exporter, kind, options))])}",
+        "Restart=always",
+        "RestartSec=5s",
+        "TimeoutStopSec=20s",
+        "",
+        *hardening(kind),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def hardening(kind: Kind) -> Iterator[str]:
+    """The directives that keep the exporter to what it has to do."""
+    for name, value in {**HARDENING, **kind.unit}.items():
+        if value is None:
+            continue
+        if name != "SystemCallFilter":
+            yield f"{name}={value}"
+            continue
+        allowed, *again = value.split()
+        yield f"{name}={allowed}"
+        yield f"{name}={_DENIED}"
+        if again:
+            yield f"{name}={' '.join(again)}"
+
+
+def quoted(argument: str) -> str:
+    """An argument as `ExecStart=` wants it; systemd replaces nothing in it but the place of the credentials."""
+    text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return '"' + text.replace(CREDENTIALS.replace("$", "$$"), CREDENTIALS) + '"'
+
+
+def _has(name: str, exporter: Exporter, kind: Kind) -> bool:
+    return needs_web_file(exporter, kind) if name == WEB else kind.config is not None
+
+
+def _has_secrets(exporter: Exporter, kind: Kind) -> bool:
+    return kind.web == REDIS and bool(exporter.users)
+
+
+def _values(exporter: Exporter, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {**options, "account": exporter.account}
+
+
+def _written(items: Iterable[Item], values: Mapping[str, Any]) -> Iterator[str]:
+    for item in items:
+        if (item.when and not values.get(item.when)) or (item.unless and values.get(item.unless)):
+            continue
+        if item.each:
+            yield from (item.text.format(**{**values, "item": each}) for each in values.get(item.each) or ())
+        else:
+            yield item.text.format(**values)
