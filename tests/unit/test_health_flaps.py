@@ -10,7 +10,8 @@ import math
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._health._flaps import State
 from ansible_collections.holdfast.ops.plugins.module_utils._health._interface import FAIL, PASS, STATUSES, WARN
-from ansible_collections.holdfast.ops.plugins.module_utils._health._thresholds import judged, status_of
+from ansible_collections.holdfast.ops.plugins.module_utils._health._thresholds import judged
+from ansible_collections.holdfast.ops.plugins.module_utils._limits import CRITICAL, reached
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,10 +104,11 @@ def test_damage_is_noticed(damage: dict) -> None:
 
 @given(st.floats(allow_nan=False), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_more_is_never_better(value: float, warning: float, critical: float) -> None:
-    more = status_of(math.nextafter(value, math.inf) if hasattr(math, "nextafter") else value, warning, critical)
-    assert BAD[more] >= BAD[status_of(value, warning, critical)]
-    less = status_of(value, warning, critical, falling=True)
-    assert (less == PASS) == (value > max(warning, critical))
+    severities = [None, "warning", "critical"]
+    more = reached(math.nextafter(value, math.inf) if hasattr(math, "nextafter") else value, warning, critical)
+    assert severities.index(more) >= severities.index(reached(value, warning, critical))
+    less = reached(value, warning, critical, falling=True)
+    assert (less is None) == (value > max(warning, critical))
 
 
 def test_a_limit_is_reached_when_the_value_equals_it_and_the_sentence_names_it() -> None:
@@ -120,4 +122,4 @@ def test_a_limit_is_reached_when_the_value_equals_it_and_the_sentence_names_it()
 
 
 def test_what_is_not_known_is_not_good() -> None:
-    assert status_of(math.nan, 1, 2) == FAIL
+    assert reached(math.nan, 1, 2) == CRITICAL

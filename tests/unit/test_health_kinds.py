@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import Corrupted
-from ansible_collections.holdfast.ops.plugins.module_utils._health import _cgroups, _dns_client, _tool
+from ansible_collections.holdfast.ops.plugins.module_utils._health import _dns_client, _tool
 from ansible_collections.holdfast.ops.plugins.module_utils._health._certificates import not_after
-from ansible_collections.holdfast.ops.plugins.module_utils._health._docker_api import address
 from ansible_collections.holdfast.ops.plugins.module_utils._health._docker_stats import usage
 from ansible_collections.holdfast.ops.plugins.module_utils._health._kinds._http import _compare, _steps
 from ansible_collections.holdfast.ops.plugins.module_utils._health._kinds._postgresql import _split
+from ansible_collections.holdfast.ops.plugins.module_utils._system import _cgroups
+from ansible_collections.holdfast.ops.plugins.module_utils._system._docker_api import address
 from hypothesis import given
 from hypothesis import strategies as st
 

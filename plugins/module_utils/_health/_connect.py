@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .._deadline import Deadline
 from .._declaration._report import Report
 from .._errors import InvalidOption, TimedOut, TlsFailed, Unavailable
+from .._limits import examine_limits, limits
 from ._certificates import not_after
 from ._interface import Measurement
-from ._thresholds import examine_limits, judged, limits
+from ._thresholds import judged
 
 if TYPE_CHECKING:
     import ssl
@@ -47,32 +48,6 @@ def examine_port(options: Mapping[str, Any], report: Report, name: str = "port")
     """Add what is wrong with the number of a port."""
     if options.get(name) is not None and not 0 < options[name] < 65_536:
         report.key(name).add("must lie between 1 and 65535")
-
-
-def open_socket(host: str, port: int, path: str | None, deadline: Deadline) -> tuple[socket.socket, str]:
-    """Connect; the socket, and the place in a person's words.
-
-    Args:
-        path: of a Unix socket, instead of host and port.
-
-    Raises:
-        Unavailable: nobody listens there; TimedOut: no answer.
-    """
-    place = path or f"{host}:{port}"
-    try:
-        if path:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(deadline.remaining())
-            connection.connect(path)
-        else:
-            connection = socket.create_connection((host, port), deadline.remaining())
-    except socket.timeout:
-        raise deadline.missed(f"connecting to {place}") from None
-    except socket.gaierror as error:
-        raise Unavailable(f"The name {host} cannot be resolved: {error.strerror}.") from None
-    except OSError as error:
-        raise Unavailable(f"{place} cannot be connected to: {error.strerror or error}.") from None
-    return connection, place
 
 
 def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from .._deadline import Deadline
 from .._errors import Corrupted, NotFound, TimedOut, Unavailable
-from ._connect import open_socket, receive
+from .._system._sockets import open_socket
+from ._connect import receive
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 

@@ -19,7 +19,7 @@ from .._deadline import Deadline
 from .._durations import counted
 from .._errors import HoldfastError, InvalidOption
 from .._run import Module, guarded
-from ._docker_api import Docker
+from .._system._docker_api import Docker
 from ._docker_stats import Usage, usage
 from ._interface import FAIL, PASS, WARN, Measurement, worst
 from ._module import Unhealthy

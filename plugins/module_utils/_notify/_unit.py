@@ -129,7 +129,11 @@ def ending_of(unit: str, environment: Mapping[str, str], warn: Callable[[str], N
         )
     wanted = ("Result", "ExecMainCode", "ExecMainStatus", "InvocationID")
     said = _ask("systemctl", ["show", f"--property={','.join(wanted)}", "--", unit], warn)
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    return ending_from(dict(line.split("=", 1) for line in said.splitlines() if "=" in line))
+
+
+def ending_from(found: Mapping[str, str]) -> Ending:
+    """How a unit ended, from Result, ExecMainCode, ExecMainStatus and InvocationID of its properties."""
     status = found.get("ExecMainStatus", "")
     code = {"1": "exited", "2": "killed", "3": "dumped"}.get(found.get("ExecMainCode", ""), "")
     if code in ("killed", "dumped"):
@@ -137,19 +141,21 @@ def ending_of(unit: str, environment: Mapping[str, str], warn: Callable[[str], N
     return Ending(found.get("Result", ""), code, status, found.get("InvocationID", ""))
 
 
-def last_lines(unit: str, invocation: str, secrets: Iterable[str], warn: Callable[[str], None]) -> str:
+def last_lines(
+    unit: str, invocation: str, secrets: Iterable[str], warn: Callable[[str], None], timeout: float = _TOOL_TIMEOUT
+) -> str:
     """The end of what a run of a unit said, without secrets and bounded; empty when the journal has nothing of it."""
     ours = ["--unit", unit]
     if _INVOCATION.fullmatch(invocation):
         # What the run said, and what systemd said of it.
         ours = [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
-    said = _ask("journalctl", ["--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", *ours], warn)
+    said = _ask("journalctl", ["--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", *ours], warn, timeout)
     return shorten(redact(said.strip(), secrets), JOURNAL_CHARACTERS, JOURNAL_CHARACTERS // 4)
 
 
-def _ask(program: str, arguments: list[str], warn: Callable[[str], None]) -> str:
+def _ask(program: str, arguments: list[str], warn: Callable[[str], None], timeout: float = _TOOL_TIMEOUT) -> str:
     try:
-        _code, out, _said = run([find_program(program), *arguments], timeout=_TOOL_TIMEOUT)
+        _code, out, _said = run([find_program(program), *arguments], timeout=timeout)
     except (HoldfastError, OSError) as error:
         warn(f"{program} was of no help: {error}")
         return ""

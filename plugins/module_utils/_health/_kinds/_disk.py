@@ -14,10 +14,11 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import parse_size
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
-from .._filesystems import is_mounted, local_mounts, usage
+from ..._system._filesystems import is_mounted, local_mounts, usage
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 
 class DiskCheck(Kind):

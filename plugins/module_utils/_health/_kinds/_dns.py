@@ -17,11 +17,12 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import NotFound
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
 from .._connect import examine_port
 from .._dns_client import TYPES, ask
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 _FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
 

@@ -16,11 +16,12 @@ from urllib.parse import quote
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import InvalidOption, NotFound
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
-from .._docker_api import Docker, address
+from ..._system._docker_api import Docker, address
 from .._docker_stats import usage
 from .._interface import FAIL, PASS, WARN, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 _HEALTH = {"healthy": PASS, "starting": WARN, "unhealthy": FAIL}
 

@@ -16,10 +16,11 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import ToolFailed
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
 from .. import _tool
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 _FIELDS = ("index", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 

@@ -20,12 +20,14 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import HoldfastError, ToolFailed, Unavailable
+from ..._limits import examine_limits, limits
 from ..._secret_files import secret as read_secret
 from ..._spec import Spec
-from .._connect import TLS_OPTIONS, certificate, examine_tls, open_socket, tls_context, wrap_tls
+from ..._system._sockets import open_socket
+from .._connect import TLS_OPTIONS, certificate, examine_tls, tls_context, wrap_tls
 from .._interface import FAIL, PASS, Kind, Measurement
 from .._options import secret
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 if TYPE_CHECKING:
     import http.client

@@ -14,10 +14,11 @@ from typing import Any
 
 from ..._deadline import Deadline
 from ..._declaration._report import Report
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
-from .. import _cgroups
+from ..._system import _cgroups
 from .._interface import Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 MINUTES = (1, 5, 15)
 

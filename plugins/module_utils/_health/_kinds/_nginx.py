@@ -15,11 +15,12 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import ToolFailed
+from ..._limits import examine_limits, limits
 from ..._process import find_program
 from ..._spec import Spec
 from .. import _tool
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 from ._http import HttpCheck
 
 _ACTIVE = re.compile(r"Active connections: (\d+)")

@@ -8,20 +8,17 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
-import json
-import os
-import pwd
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import parse_size
-from ..._errors import InvalidOption, ToolFailed, Unavailable
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
-from .. import _tool
+from ..._system._pm2 import processes
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 
 class Pm2Check(Kind):
@@ -46,19 +43,7 @@ class Pm2Check(Kind):
         examine_limits(_sizes(options), report, "memory")
 
     def run(self, deadline: Deadline) -> Iterator[Measurement]:
-        home = self._home()
-        if not _alive(os.path.join(home, "pm2.pid")):
-            raise Unavailable(f"PM2 ({home}) does not run.")
-        options = {"run_as": self.options.get("run_as"), "environment": {"PM2_HOME": home}, "directory": "/"}
-        code, out, said = _tool.run_tool([self.options["command"], "jlist"], options)
-        if code:
-            raise ToolFailed(f"pm2 jlist exited with status {code}.", tool_output=said)
-        # In front of the list there may be hints, such as that PM2 is out of date.
-        start = next((place for place in (out.find("[{"), out.find("[]")) if place >= 0), -1)
-        try:
-            listed = json.loads(out[start:] if start >= 0 else "")
-        except ValueError:
-            raise ToolFailed("pm2 jlist gave no JSON.") from None
+        listed = processes(self.options.get("run_as"), self.options.get("pm2_home"), self.options["command"])
         found: dict[str, list[dict[str, Any]]] = {}
         for each in listed:
             found.setdefault(str(each.get("name", "")), []).append(each)
@@ -82,24 +67,6 @@ class Pm2Check(Kind):
         sizes = _sizes(self.options)
         warning, critical = sizes["memory_warning"], sizes["memory_critical"]
         yield judged("memory", memory, "B", warning, critical, what=f"{name} uses", target=name)
-
-    def _home(self) -> str:
-        if self.options.get("pm2_home"):
-            return str(self.options["pm2_home"])
-        user = self.options.get("run_as")
-        try:
-            entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
-        except KeyError:
-            raise InvalidOption(f"The user {user} (run_as) does not exist on this host.") from None
-        return os.path.join(entry.pw_dir, ".pm2")
-
-
-def _alive(path: str) -> bool:
-    try:
-        with open(path, encoding="ascii") as stream:
-            return os.path.exists(f"/proc/{int(stream.read().strip())}")
-    except (OSError, ValueError):
-        return False
 
 
 def _sizes(options: Mapping[str, Any]) -> dict[str, int | None]:

@@ -18,10 +18,11 @@ from ..._declaration._report import Report
 from ..._engines._pg._server import OPTIONS as SERVER_OPTIONS
 from ..._engines._pg._server import Server
 from ..._engines._pg._sql import Session, literal
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
 from .._connect import examine_port
 from .._interface import FAIL, PASS, WARN, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 PRIMARY, REPLICA = "primary", "replica"
 

@@ -17,11 +17,12 @@ from ..._declaration._report import Report
 from ..._engines._rd._client import Address, Client
 from ..._engines._rd._server import OPTIONS
 from ..._errors import ToolFailed
+from ..._limits import examine_limits, limits
 from ..._secret_files import secret
 from ..._spec import Spec
 from .._connect import certificate, examine_port, tls_context
 from .._interface import FAIL, PASS, WARN, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 PRIMARY, REPLICA = "primary", "replica"
 _NOT_HERE = frozenset({"container", "bin_dir", "connect_timeout"})

@@ -13,13 +13,13 @@ from typing import Any
 
 from ..._deadline import Deadline
 from ..._declaration._report import Report
-from ..._errors import Unavailable
-from ..._process import find_program, run
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
+from ..._system._systemd import STARTS_AT_BOOT, failed_units, show
 from .._interface import FAIL, PASS, WARN, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState"
+_PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "UnitFileState")
 _ON_ITS_WAY = frozenset({"activating", "reloading", "deactivating"})
 
 
@@ -44,16 +44,10 @@ class SystemdCheck(Kind):
             report.add("units or failed_units is required")
 
     def run(self, deadline: Deadline) -> Iterator[Measurement]:
-        systemctl = find_program("systemctl", package="systemd")
-        if self.options["units"]:
-            # One block for each unit, in the order in which they were asked for.
-            arguments = ["show", f"--property={_PROPERTIES}", "--", *map(_with_suffix, self.options["units"])]
-            blocks = _ask(systemctl, *arguments).strip("\n").split("\n\n")
-            for unit, block in zip(self.options["units"], blocks):
-                yield from self._unit(unit, dict(line.split("=", 1) for line in block.splitlines() if "=" in line))
+        for unit, found in zip(self.options["units"], show(self.options["units"], _PROPERTIES)):
+            yield from self._unit(unit, found)
         if self.options["failed_units"]:
-            listing = _ask(systemctl, "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager")
-            failed = [line.split()[0] for line in listing.splitlines() if line.strip()]
+            failed = failed_units()
             output = f"Failed units: {', '.join(failed[:10])}." if failed else ""
             yield Measurement("failed_units", WARN if failed else PASS, len(failed), "", output)
 
@@ -75,22 +69,6 @@ class SystemdCheck(Kind):
             yield judged("restarts", int(restarts), "", warning, critical, what=what, target=unit)
         if self.options["enabled"]:
             enabled = found.get("UnitFileState", "")
-            good = enabled in ("enabled", "enabled-runtime", "static", "generated", "indirect", "alias")
+            good = enabled in STARTS_AT_BOOT
             output = "" if good else f"{unit} is {enabled or 'not enabled'} and will not start at boot."
             yield Measurement("enabled", PASS if good else WARN, enabled, "", output, unit)
-
-
-def _ask(systemctl: str, *arguments: str) -> str:
-    code, out, said = run([systemctl, *arguments], check=False)
-    if code:
-        raise Unavailable("systemd did not answer.", tool_output=said)
-    return out.decode("utf-8", "replace")
-
-
-def _with_suffix(unit: str) -> str:
-    return unit if unit.rpartition(".")[2] in _SUFFIXES else f"{unit}.service"
-
-
-_SUFFIXES = frozenset(
-    ("service", "socket", "timer", "target", "path", "mount", "automount", "swap", "slice", "scope", "device")
-)

@@ -16,19 +16,20 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._errors import Unavailable
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
+from ..._system._sockets import open_socket
 from .._connect import (
     TLS_OPTIONS,
     certificate,
     examine_port,
     examine_tls,
-    open_socket,
     receive,
     tls_context,
     wrap_tls,
 )
 from .._interface import FAIL, PASS, Kind, Measurement
-from .._thresholds import examine_limits, judged, limits
+from .._thresholds import judged
 
 _MOST_READ = 65_536
 

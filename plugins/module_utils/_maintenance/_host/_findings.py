@@ -14,8 +14,7 @@ from typing import Any
 
 from ..._durations import counted, format_size, roughly
 from ..._errors import HoldfastError
-from ..._health._interface import FAIL, PASS
-from ..._health._thresholds import status_of
+from ..._limits import reached
 from .._section import CRITICAL, INFO, WARNING, Finding
 from ._looked import Looked
 
@@ -35,10 +34,10 @@ def findings(looked: Looked, options: Mapping[str, Any]) -> Iterator[Finding]:
 def _judge(options: Mapping[str, Any], name: str, value: float) -> tuple[str, str] | None:
     """The severity, and the limit that was reached in words; None below the limits."""
     warning, critical = options.get(f"{name}_warning"), options.get(f"{name}_critical")
-    status = status_of(value, warning, critical)
-    if status == PASS:
+    severity = reached(value, warning, critical)
+    if severity is None:
         return None
-    return (CRITICAL, f"limit: {critical:g}") if status == FAIL else (WARNING, f"limit: {warning:g}")
+    return severity, f"limit: {critical if severity == CRITICAL else warning:g}"
 
 
 def _of_filesystems(looked: Looked, options: Mapping[str, Any]) -> Iterator[Finding]:

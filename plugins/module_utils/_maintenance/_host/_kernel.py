@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from ..._health import _cgroups
+from ..._system import _cgroups
 
 RESOURCES = ("cpu", "io", "memory")
 

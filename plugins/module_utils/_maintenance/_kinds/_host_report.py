@@ -15,7 +15,7 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import counted, format_size, roughly
-from ..._health._thresholds import examine_limits, limits
+from ..._limits import examine_limits, limits
 from ..._spec import Spec
 from .._host._findings import findings
 from .._host._looked import Looked, look

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from .._deadline import Deadline
 from .._errors import HoldfastError, InvalidOption, NotFound, PermissionDenied, ToolFailed, Unavailable
-from ._connect import open_socket
+from ._sockets import open_socket
 
 SOCKET = "unix:///var/run/docker.sock"
 _VERSION = "/v1.40"
