@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.ansible, pytest.mark.xdist_group("runtime")]
 def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheels of what the role installs without a database driver: enough to prove that it works offline."""
     directory = tmp_path_factory.mktemp("wheels")
-    wanted = ["zstandard>=0.22", "pyrage>=1.2", "boto3>=1.36"]
+    wanted = ["zstandard>=0.22", "pyrage>=1.2", "Jinja2>=3.0", "boto3>=1.36"]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(directory)]
     subprocess.run([*pip, *wanted], check=True)
     return directory
