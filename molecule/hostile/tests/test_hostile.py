@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -178,6 +179,27 @@ def test_a_clock_that_jumps(host: Host, sink: Sink, store: Store, jump: str) -> 
         run(host, "rm %s", drop_in)
         run(host, "systemctl daemon-reload")
     works_again(host, sink, "documents", began)
+
+
+def test_a_probe_is_answered_without_anything_that_waits(host: Host) -> None:
+    """systemd holds the socket; a process lives as long as one answer takes."""
+    probe = "curl --silent --max-time 10 --write-out '\n%{http_code}' http://127.0.0.1:9880/readyz"
+    looked = "holdfast health readiness --record --quiet"
+    run(host, looked)
+    body, _newline, code = run(host, probe).rpartition("\n")
+    assert code == "200", body
+    assert json.loads(body)["status"] == "pass"
+    run(host, "systemctl stop postgresql")
+    try:
+        run(host, looked, status=2)
+        body, _newline, code = run(host, probe).rpartition("\n")
+        assert code == "503", body
+        assert json.loads(body)["status"] == "fail"
+    finally:
+        run(host, "systemctl start postgresql")
+    run(host, looked)
+    assert run(host, probe).endswith("200")
+    wait_for("no process that answers", lambda: host.run("pgrep -f _health/_serve.py").rc == 1, 15)
 
 
 def test_nothing_is_left_of_all_this(host: Host) -> None:
