@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import struct
 from pathlib import Path
@@ -116,9 +117,10 @@ def test_a_name_that_points_to_itself_ends() -> None:
 @given(st.binary(max_size=80))
 def test_any_bytes_are_answers_or_an_error(data: bytes) -> None:
     try:
-        list(_dns_client._answers(message(1, data)[: 12 + len(data)], 1))
+        answers = list(_dns_client._answers(message(1, data)[: 12 + len(data)], 1))
     except (IndexError, ValueError, struct.error):
         return
+    assert all(ipaddress.IPv4Address(answer) for answer in answers)
 
 
 # -- Docker -----------------------------------------------------------------------------------------------------------

@@ -253,10 +253,12 @@ def test_ziplist_elements() -> None:
 def test_damaged_encodings_are_told(data: bytes) -> None:
     for decode in (_encodings.listpack, _encodings.ziplist, _encodings.intset):
         try:
-            list(decode(data))
+            elements = list(decode(data))
         except ValueError:
             continue
+        assert len(elements) <= len(data)
     try:
-        _encodings.lzf_decompress(data, 10)
+        plain = _encodings.lzf_decompress(data, 10)
     except ValueError:
         return
+    assert len(plain) == 10
