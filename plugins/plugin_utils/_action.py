@@ -53,7 +53,7 @@ class HostAction(ActionBase):
 
     def variable(self, task_vars: Mapping[str, Any], name: str, default: Any = None) -> Any:
         """A variable of the user's, templated; `default` when it is not set or empty."""
-        value = _decrypted(self._templar.template(task_vars[name])) if name in task_vars else None
+        value = decrypted(self._templar.template(task_vars[name])) if name in task_vars else None
         return default if value is None or value == "" else value
 
     def declared_elsewhere(self, task_vars: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
@@ -157,14 +157,14 @@ class ModuleAction(HostAction):
         return {**result, **self.run_module(task_vars or {}, dict(self._task.args))}
 
 
-def _decrypted(value: Any) -> Any:
+def decrypted(value: Any) -> Any:
     """The same with plain strings for what was encrypted in place: up to ansible-core 2.18 templating leaves that."""
     if getattr(value, "__ENCRYPTED__", False):
         return str(value)
     if isinstance(value, Mapping):
-        return {key: _decrypted(item) for key, item in value.items()}
+        return {key: decrypted(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_decrypted(item) for item in value]
+        return [decrypted(item) for item in value]
     return value
 
 
