@@ -54,10 +54,14 @@ class Module(Protocol):
         """Show a warning."""
 
 
-def guarded(module: Module, work: Callable[[], dict[str, Any]]) -> None:
-    """Run the work of a module and end it: result, typed failure, or a defect with its traceback."""
+def guarded(module: Module, work: Callable[[], dict[str, Any]], *, limited: bool = True) -> None:
+    """Run the work of a module and end it: result, typed failure, or a defect with its traceback.
+
+    Args:
+        limited: whether the option `max_runtime`, if there is one, ends it; otherwise the work looks at it itself.
+    """
     try:
-        with _signals(_seconds(module.params, "max_runtime")):
+        with _signals(_seconds(module.params, "max_runtime") if limited else None):
             result = work()
     except DegradedBackup as error:
         result = {**backup_result(error.result_of_run), **error.result()}

@@ -96,6 +96,10 @@ class Session(abc.ABC):
         (only,) = self.row(query, timeout).values()
         return only
 
+    def document(self, statement: str, timeout: float | None = None) -> Any:
+        """The JSON document that a statement gives which cannot stand within a query: it changes rows, or explains."""
+        return json.loads(self._run(statement, timeout))
+
     def execute(self, statement: str, timeout: float | None = None) -> None:
         """One statement without a result."""
         self._run(statement, timeout)
@@ -124,6 +128,10 @@ class Session(abc.ABC):
             "SELECT set_config('session_replication_role', 'replica', false) FROM pg_roles"
             " WHERE rolname = current_user AND rolsuper"
         )
+
+    @abc.abstractmethod
+    def copy_out(self, statement: str, timeout: float | None = None) -> bytes:
+        """What `COPY … TO STDOUT` gives, all at once; no line of it may be empty."""
 
     @abc.abstractmethod
     def _run(self, statement: str, timeout: float | None) -> str:
@@ -161,17 +169,28 @@ class PsycopgSession(Session):
         self._timed_out = False
 
     def _run(self, statement: str, timeout: float | None) -> str:
+        with self._limited(timeout):
+            cursor = self._connection.execute(statement.encode("utf-8", "surrogateescape"))
+            if cursor.description is None:
+                return ""
+            row = cursor.fetchone()
+            return "" if row is None or row[0] is None else str(row[0])
+
+    def copy_out(self, statement: str, timeout: float | None = None) -> bytes:
+        encoded = statement.encode("utf-8", "surrogateescape")
+        with self._limited(timeout), self._connection.cursor() as cursor, cursor.copy(encoded) as copy:
+            return b"".join(bytes(chunk) for chunk in copy)
+
+    @contextlib.contextmanager
+    def _limited(self, timeout: float | None) -> Iterator[None]:
+        """Cut the connection when the time is over; what psycopg raises becomes an error of ours."""
         psycopg = _psycopg()
         timer = threading.Timer(timeout, self._give_up) if timeout else None
         if timer:
             timer.daemon = True
             timer.start()
         try:
-            cursor = self._connection.execute(statement.encode("utf-8", "surrogateescape"))
-            if cursor.description is None:
-                return ""
-            row = cursor.fetchone()
-            return "" if row is None or row[0] is None else str(row[0])
+            yield
         except psycopg.Error as error:
             if self._timed_out:
                 raise _too_late(timeout) from None
@@ -231,6 +250,10 @@ class PsqlSession(Session):
         if failed == "true" and end:
             raise statement_error(sqlstate.strip(), message.strip())
         return result.strip("\n")
+
+    def copy_out(self, statement: str, timeout: float | None = None) -> bytes:
+        text = self._run(statement, timeout)
+        return f"{text}\n".encode("utf-8", "surrogateescape") if text else b""
 
     def _write(self, data: bytes) -> None:
         pipe = self._process.popen.stdin
