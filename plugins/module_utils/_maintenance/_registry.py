@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from ._interface import Kind
 from ._kinds._postgresql_purge import PostgresqlPurge
+from ._kinds._postgresql_report import PostgresqlReport
 from ._kinds._postgresql_terminate import PostgresqlTerminate
 from ._kinds._postgresql_vacuum import PostgresqlVacuum
 
 _ALL: tuple[type[Kind], ...] = (
     PostgresqlPurge,
+    PostgresqlReport,
     PostgresqlTerminate,
     PostgresqlVacuum,
 )
