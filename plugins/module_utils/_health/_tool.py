@@ -43,13 +43,11 @@ def run_tool(argv: Sequence[str], options: Mapping[str, Any]) -> tuple[int, str,
         MissingDependency: there is no such program.
         InvalidOption: nobody is called `run_as`, or a file or directory cannot be read.
     """
-    from_file = _read_environment(options.get("environment_file"))
-    declared = {name: str(value) for name, value in (options.get("environment") or {}).items()}
-    secrets = [value for name, value in from_file.items() if _SECRET.search(name)]
+    environment, secrets = environment_of(options)
     try:
         process = Process(
             argv,
-            env={**from_file, **declared},
+            env=environment,
             run_as=account(options.get("run_as")),
             cwd=options.get("directory"),
             secrets=secrets,
@@ -67,6 +65,17 @@ def run_tool(argv: Sequence[str], options: Mapping[str, Any]) -> tuple[int, str,
     if len(out) == _MOST_READ:
         process.terminate()  # it has said enough
     return process.wait(), out.decode("utf-8", "replace"), process.stderr
+
+
+def environment_of(options: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """The variables of OPTIONS, and which of their values are secrets.
+
+    Raises:
+        InvalidOption: `environment_file` cannot be read.
+    """
+    from_file = _read_environment(options.get("environment_file"))
+    declared = {name: str(value) for name, value in (options.get("environment") or {}).items()}
+    return {**from_file, **declared}, [value for name, value in from_file.items() if _SECRET.search(name)]
 
 
 def _read_environment(path: str | None) -> dict[str, str]:
