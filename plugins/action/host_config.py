@@ -10,7 +10,13 @@ from typing import Any
 
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError
 from ansible_collections.holdfast.ops.plugins.plugin_utils._action import DEFAULT_VENV, HostAction
-from ansible_collections.holdfast.ops.plugins.plugin_utils._host import VARIABLES, Declared, files_of, read_host
+from ansible_collections.holdfast.ops.plugins.plugin_utils._host import (
+    VARIABLES,
+    Declared,
+    files_of,
+    parts_of,
+    read_host,
+)
 
 
 class ActionModule(HostAction):
@@ -37,6 +43,7 @@ class ActionModule(HostAction):
             return {**result, "failed": True, "msg": str(error), **error.result()}
         result["components"] = _components(declared)
         result["work"] = list(declared.work)
+        result["maintenance"] = parts_of(declared)
         if given["state"] == "checked":
             return {**result, "changed": False, "msg": "Everything that is declared can be right."}
         files = files_of(declared, str(variables["inventory_hostname"]), given["interpreter"], given["root"])

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, InvalidOption
-from ansible_collections.holdfast.ops.plugins.module_utils._schedules._jobs import plan_jobs
-from ansible_collections.holdfast.ops.plugins.module_utils._schedules._zones import check_zone
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError
+from ansible_collections.holdfast.ops.plugins.module_utils._schedules._jobs import Clocks, plan_jobs
 
 DOCUMENTATION = r"""
 name: jobs
@@ -58,7 +57,7 @@ _value:
       unit: holdfast-backup-omnidoc_db
       title: back up omnidoc_db
       verb: backup
-      component: omnidoc_db
+      subject: omnidoc_db
       schedule: "02:00"
       on_calendar: ["*-*-* 02:00:00 Europe/Berlin"]
       cron: []
@@ -70,18 +69,9 @@ _value:
 
 def _jobs(policies: Any, time_zone: str = "UTC", host_zone: str | None = None) -> list[dict[str, Any]]:
     try:
-        for zone in filter(None, (time_zone, host_zone)):
-            _checked(zone)
-        return [job.as_dict() for job in plan_jobs(policies, time_zone, host_zone or None)]
+        return [job.as_dict() for job in plan_jobs(policies, Clocks(time_zone, host_zone or None))]
     except HoldfastError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-def _checked(zone: str) -> None:
-    try:
-        check_zone(zone)
-    except InvalidOption as error:
-        raise InvalidOption(f"The time zone {error.message}.") from None
 
 
 class FilterModule:

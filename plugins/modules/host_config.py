@@ -14,9 +14,10 @@ author:
   - holdfast.ops authors (@holdfast)
 description:
   - Reads everything that is declared of the host (C(holdfast_components), C(holdfast_repositories),
-    C(holdfast_notifications), C(holdfast_health_checks), C(holdfast_health_listen), C(holdfast_logs),
-    C(holdfast_cleanups), C(holdfast_scheduler), C(holdfast_time_zone)) and checks all of it on the controller. A
-    declaration that cannot be right is refused with every problem on a line of its own, naming the key and no value.
+    C(holdfast_notifications), C(holdfast_health_checks), C(holdfast_health_listen), C(holdfast_maintenance),
+    C(holdfast_logs), C(holdfast_cleanups), C(holdfast_exporters), C(holdfast_scheduler), C(holdfast_time_zone) and what
+    belongs to them) and checks all of it on the controller. A declaration that cannot be right is refused with every
+    problem on a line of its own, naming the key and no value.
   - With O(state=present) the host gets an inventory of its own in C(/etc/holdfast), so that it backs up, verifies and
     restores with no control node left alive. It is decrypted and templated once, here; on the host no string in it is
     templated again. Each secret lies in a file of its own, which an option C(..._file) names. Nothing of how the
@@ -87,11 +88,20 @@ components:
 work:
   description:
     - The variables that give the host something to do, which are C(holdfast_components), C(holdfast_health_checks),
-      C(holdfast_logs) and C(holdfast_cleanups). None of them on a host that is to be left alone.
+      C(holdfast_maintenance), C(holdfast_logs), C(holdfast_cleanups) and C(holdfast_exporters). None of them on a host
+      that is to be left alone.
   returned: with O(state=checked) and O(state=present)
   type: list
   elements: str
   sample: [holdfast_components, holdfast_health_checks]
+maintenance:
+  description:
+    - The parts of C(holdfast_maintenance) that run by themselves, with their schedules and tasks, and which directories
+      of the host they write to.
+  returned: with O(state=checked) and O(state=present)
+  type: dict
+  sample:
+    daily: {schedule: "06:30", tasks: [database], directories: [], shared_tmp: false}
 changes:
   description: Files that were written or removed, or would be in check mode.
   returned: with O(state=present) and O(state=absent)

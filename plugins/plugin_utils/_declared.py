@@ -84,8 +84,12 @@ def written_directories(component: Component) -> list[str]:
 
 def uses_shared_tmp(component: Component) -> bool:
     """Whether something that was declared lies in the /tmp that all processes share: a socket, a tree, a repository."""
-    values = [*component.options.values(), *(value for one in component.repositories for value in one.options.values())]
-    return any(isinstance(value, str) and value.startswith(("/tmp/", "/var/tmp/")) for value in values)
+    return in_shared_tmp(component.options) or any(in_shared_tmp(one.options) for one in component.repositories)
+
+
+def in_shared_tmp(options: Mapping[str, Any]) -> bool:
+    """Whether one of some options names something in the /tmp that all processes share."""
+    return any(isinstance(value, str) and value.startswith(("/tmp/", "/var/tmp/")) for value in options.values())
 
 
 def arguments(component: Component, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:

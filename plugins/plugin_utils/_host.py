@@ -30,12 +30,21 @@ from ansible_collections.holdfast.ops.plugins.module_utils._exporters import _pa
 from ansible_collections.holdfast.ops.plugins.module_utils._health import _parse as health
 from ansible_collections.holdfast.ops.plugins.module_utils._health._interface import Check
 from ansible_collections.holdfast.ops.plugins.module_utils._host import _paths
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance import _parse as maintenance
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._parse import Maintenance
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._registry import KINDS
 from ansible_collections.holdfast.ops.plugins.module_utils._notify._parse import Notifications, parse_notifications
 from ansible_collections.holdfast.ops.plugins.module_utils._schedules._parse import parse_schedule
 from ansible_collections.holdfast.ops.plugins.module_utils._schedules._write import crontab
 from ansible_collections.holdfast.ops.plugins.module_utils._upkeep._cleanups import parse_cleanups
 from ansible_collections.holdfast.ops.plugins.module_utils._upkeep._logs import parse_logs
-from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import declared_options, read_declaration
+from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
+    declared_options,
+    in_shared_tmp,
+    read_declaration,
+    uses_shared_tmp,
+    written_directories,
+)
 
 VARIABLES = (
     "holdfast_components",
@@ -44,10 +53,14 @@ VARIABLES = (
     "holdfast_health_checks",
     "holdfast_health_timers",
     "holdfast_health_listen",
+    "holdfast_maintenance",
+    "holdfast_maintenance_schedules",
+    "holdfast_maintenance_tell",
     "holdfast_logs",
     "holdfast_cleanups",
     "holdfast_exporters",
     "holdfast_scheduler",
+    "holdfast_textfile_dir",
     "holdfast_time_zone",
 )
 """Everything that can be declared of a host."""
@@ -55,6 +68,7 @@ VARIABLES = (
 _WORK = (
     "holdfast_components",
     "holdfast_health_checks",
+    "holdfast_maintenance",
     "holdfast_logs",
     "holdfast_cleanups",
     "holdfast_exporters",
@@ -71,6 +85,7 @@ class Declared:
     declaration: Declaration | None = field(repr=False)
     notifications: Notifications = field(repr=False)
     checks: tuple[Check, ...] = field(repr=False)
+    maintenance: Maintenance = field(repr=False)
     settings: HostSettings
 
     @property
@@ -102,18 +117,20 @@ def read_host(values: Mapping[str, Any]) -> Declared:
     checks = _collected(lines, lambda: health.parse_checks(found["holdfast_health_checks"] or [])) or ()
     if found["holdfast_health_timers"] is not None:
         _collected(lines, lambda: health.parse_timers(found["holdfast_health_timers"]))
+    tasks = (found["holdfast_maintenance"], found["holdfast_maintenance_schedules"], found["holdfast_maintenance_tell"])
+    looked_after = _collected(lines, lambda: maintenance.parse_maintenance(*tasks, components=tags)) or Maintenance()
     _collected(lines, lambda: parse_logs(found["holdfast_logs"]))
     repositories = declaration.repositories.values() if declaration is not None else ()
     precious = [str(one.options["path"]) for one in repositories if "path" in one.options]
     _collected(lines, lambda: parse_cleanups(found["holdfast_cleanups"], precious=precious))
     exporters = _collected(lines, lambda: exporters_of.parse_exporters(found["holdfast_exporters"])) or ()
     listening = [Port(number, by) for number, by in exporters_of.ports_of(exporters)]
-    settings = collect_host(found, [*_ports(components, checks), *listening], lines)
+    settings = collect_host(found, [*_ports(components, checks, looked_after), *listening], lines)
     if settings.scheduler == "cron":
-        _check_cron(components, settings, lines)
+        _check_cron(components, looked_after, settings, lines)
     if lines:
         raise InvalidDeclaration(lines)
-    return Declared(found, declaration, notifications or Notifications(), checks, settings)
+    return Declared(found, declaration, notifications or Notifications(), checks, looked_after, settings)
 
 
 def _collected(lines: list[str], parse: Callable[[], T]) -> T | None:
@@ -125,14 +142,18 @@ def _collected(lines: list[str], parse: Callable[[], T]) -> T | None:
         return None
 
 
-def _ports(components: tuple[Component, ...], checks: tuple[Check, ...]) -> Iterator[Port]:
+def _ports(components: tuple[Component, ...], checks: tuple[Check, ...], looked_after: Maintenance) -> Iterator[Port]:
     for component in components:
         yield from ports_of(component.options, f"component {component.name}")
     for check in checks:
         yield from ports_of(check.options, f"health check {check.name}")
+    for task in looked_after.tasks:
+        yield from ports_of(task.options, f"maintenance task {task.name}")
 
 
-def _check_cron(components: tuple[Component, ...], settings: HostSettings, lines: list[str]) -> None:
+def _check_cron(
+    components: tuple[Component, ...], looked_after: Maintenance, settings: HostSettings, lines: list[str]
+) -> None:
     """Cron cannot say everything that a timer can; what it cannot is a problem of the declaration."""
     for component in components:
         report = Report(lines, f"component {component.name}")
@@ -141,10 +162,16 @@ def _check_cron(components: tuple[Component, ...], settings: HostSettings, lines
             ("verification.schedule", component.verification_schedule),
             ("drill", component.drill),
         ):
-            try:
-                crontab(parse_schedule(schedule), settings.time_zone, settings.time_zone)
-            except InvalidOption as error:
-                report.key(key).add(error.message)
+            _check_cron_of(schedule, settings, report.key(key))
+    for part, schedule in looked_after.due.items():
+        _check_cron_of(schedule, settings, Report(lines, maintenance.SCHEDULES).key(part))
+
+
+def _check_cron_of(schedule: str, settings: HostSettings, report: Report) -> None:
+    try:
+        crontab(parse_schedule(schedule), settings.time_zone, settings.time_zone)
+    except InvalidOption as error:
+        report.add(error.message)
 
 
 def plain(value: Any) -> Any:
@@ -203,6 +230,27 @@ def files_of(declared: Declared, hostname: str, interpreter: str, root: str = ""
 
 def _resolved(declared: Declared, place: PlaceSecret) -> dict[str, Any]:
     """The variables that the playbooks read, with every secret in a file of its own."""
+    return {
+        **_resolved_components(declared, place),
+        **_resolved_maintenance(declared, place),
+        **({"holdfast_textfile_dir": declared.settings.textfile_dir} if declared.settings.textfile_dir else {}),
+    }
+
+
+def _resolved_maintenance(declared: Declared, place: PlaceSecret) -> dict[str, Any]:
+    if not declared.maintenance.tasks:
+        return {}
+    kinds = {task.name: KINDS[task.kind] for task in declared.maintenance.tasks}
+    return {
+        maintenance.SCHEDULES: dict(declared.maintenance.schedules),
+        maintenance.VARIABLE: [
+            place_secrets(values, kinds[values["name"]].SPEC.options, f"maintenance-{values['name']}", place)
+            for values in declared.values[maintenance.VARIABLE]
+        ],
+    }
+
+
+def _resolved_components(declared: Declared, place: PlaceSecret) -> dict[str, Any]:
     if declared.declaration is None:
         return {}
     engines = {component.name: component.engine for component in declared.declaration.components}
@@ -234,7 +282,34 @@ def _of_host(declared: Declared, hostname: str) -> dict[str, Any]:
         "components": [
             {"name": each.name, "engine": each.engine, "set": each.set, "tags": list(each.tags)} for each in components
         ],
+        "maintenance": {
+            "tell": declared.maintenance.tell,
+            "parts": list(declared.maintenance.due),
+            "tasks": [
+                {"name": each.name, "kind": each.kind, "every": each.every, "action": KINDS[each.kind].action}
+                for each in declared.maintenance.tasks
+            ],
+        },
     }
+
+
+def parts_of(declared: Declared) -> dict[str, dict[str, Any]]:
+    """The parts of maintenance that run by themselves: their schedule, tasks, and where they write."""
+    components = {each.name: each for each in declared.declaration.components} if declared.declaration else {}
+    parts = {}
+    for part, schedule in declared.maintenance.due.items():
+        tasks = declared.maintenance.of_part(part)
+        backed_up = [components[name] for task in tasks for name in task.backup]
+        directories = {path for each in backed_up for path in written_directories(each)}
+        directories |= {str(path).rstrip("/") for task in tasks for path in KINDS[task.kind].written(task.options)}
+        directories |= {declared.settings.textfile_dir} - {""}
+        parts[part] = {
+            "schedule": schedule,
+            "tasks": [task.name for task in tasks],
+            "directories": sorted(directories),
+            "shared_tmp": any(map(uses_shared_tmp, backed_up)) or any(in_shared_tmp(task.options) for task in tasks),
+        }
+    return parts
 
 
 def _ansible_cfg(root: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import redact, shorten
 
 _OURS = "holdfast.ops."
+MAINTENANCE = "maintenance"
 _VERBS = ("backup", "restore", "verify", "prune", "copy", "drill")
 _KEPT = (
     "backup_id",
@@ -31,6 +32,7 @@ _KEPT = (
     "report",
 )
 """What is kept of a module's result when it is a plain value."""
+_MOST_FINDINGS = 50
 _LONGEST = 2000
 """Characters of a message that are kept."""
 
@@ -42,6 +44,8 @@ def result_line(
     module = action[len(_OURS) :] if action.startswith(_OURS) else ""
     if module == "component":
         verb = args.get("verb")
+    elif module == MAINTENANCE:
+        verb = MAINTENANCE
     else:
         verb = next((verb for verb in _VERBS if module.endswith(f"_{verb}")), None)
     if verb is None or verb == "info" or returned.get("skipped"):
@@ -52,6 +56,8 @@ def result_line(
     if verb == "select":
         line.update({name: returned[name] for name in ("components", "policies") if name in returned})
         return line
+    if verb == MAINTENANCE:
+        return {**line, **_of_maintenance(returned)}
     line["component"] = str(returned.get("component") or returned.get("item") or "")
     findings = returned.get("results")
     if isinstance(findings, list):
@@ -61,6 +67,20 @@ def result_line(
         line["repositories"] = sorted(map(str, repositories))
     elif isinstance(repositories, list):
         line["repositories"] = [str(name) for name in repositories]
+    return line
+
+
+def _of_maintenance(returned: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run of maintenance: the worst of its findings, which hold no secret and nobody's data."""
+    line: dict[str, Any] = {"part": str(returned.get("part") or "")}
+    if isinstance(returned.get("findings"), list):
+        names = ("task", "severity", "code", "subject", "text", "advice")
+        found = [one for one in returned["findings"] if isinstance(one, Mapping)]
+        line["findings"] = [{name: str(one.get(name) or "") for name in names} for one in found[:_MOST_FINDINGS]]
+        line["acted"] = [str(name) for name in returned.get("acted") or ()]
+    files = returned.get("files")
+    if isinstance(files, Mapping) and files:
+        line["report"] = str(files.get("html") or next(iter(files.values())))
     return line
 
 

@@ -12,7 +12,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.holdfast.ops.plugins.filter.jobs import FilterModule
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
-from ansible_collections.holdfast.ops.plugins.module_utils._schedules._jobs import MARGIN, plan_jobs
+from ansible_collections.holdfast.ops.plugins.module_utils._schedules._jobs import MARGIN, Clocks, plan_jobs
 from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import (
     read_declaration,
     uses_shared_tmp,
@@ -32,7 +32,7 @@ def policy(**changes: Any) -> dict[str, Any]:
 
 
 def names(policies: dict[str, Any]) -> list[str]:
-    return [job.name for job in plan_jobs(policies, "UTC")]
+    return [job.name for job in plan_jobs(policies, Clocks("UTC"))]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_jobs_of_a_component(changes: dict[str, Any], expected: list[str]) -
 
 
 def test_a_job_has_longer_than_its_modules() -> None:
-    backup, verify = plan_jobs({"db": policy(max_runtime="2h")}, "UTC")
+    backup, verify = plan_jobs({"db": policy(max_runtime="2h")}, Clocks("UTC"))
     assert (backup.timeout, verify.timeout) == (3 * 7200 + MARGIN, 7200 + MARGIN)
 
 
@@ -60,10 +60,10 @@ def test_everything_that_cron_cannot_say_is_named_at_once() -> None:
         "other": policy(verification={"schedule": "Mon *-*-08..14"}),
     }
     with pytest.raises(InvalidDeclaration) as refused:
-        plan_jobs(policies, "UTC", "UTC")
+        plan_jobs(policies, Clocks("UTC", "UTC"))
     keys = [problem.rpartition(": ")[0] for problem in refused.value.problems]
     assert keys == ["component db: schedule", "component db: drill", "component other: verification.schedule"]
-    assert len(plan_jobs(policies, "UTC")) == 5
+    assert len(plan_jobs(policies, Clocks("UTC"))) == 5
 
 
 def test_the_filter_gives_both_forms() -> None:

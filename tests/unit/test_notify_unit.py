@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._notify import _config, _unit
+from ansible_collections.holdfast.ops.plugins.module_utils._notify._jobs import job_of
 from ansible_collections.holdfast.ops.plugins.module_utils._notify._unit import Ending, event_of
 
 UNIT = "holdfast-backup-shop_db.service"
@@ -46,14 +47,16 @@ def test_how_it_ended(result: str, code: str, status: str, words: str) -> None:
         (UNIT, ("backup", "shop_db")),
         ("holdfast-verify-a-b.service", ("verify", "a-b")),
         ("holdfast-drill-a.b.service", ("drill", "a.b")),
+        ("holdfast-maintenance-daily.service", ("maintenance", "daily")),
         ("holdfast-health-liveness.service", None),
         ("holdfast-backup-.service", None),
         ("nginx.service", None),
         ("xholdfast-backup-a.service", None),
     ],
 )
-def test_units_of_components(unit: str, job: tuple[str, str] | None) -> None:
-    assert _unit.component_of(unit) == job
+def test_units_of_jobs(unit: str, job: tuple[str, str] | None) -> None:
+    found = job_of(unit)
+    assert (found and (found[0].verb, found[1])) == job
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_units_of_components(unit: str, job: tuple[str, str] | None) -> None:
         (UNIT, "backup:shop_db", "critical", "job", "shop_db"),
         ("holdfast-verify-shop_db.service", "verify:shop_db", "critical", "job", "shop_db"),
         ("holdfast-drill-shop_db.service", "drill:shop_db", "warning", "drill", "shop_db"),
+        ("holdfast-maintenance-weekly.service", "maintenance:weekly", "warning", "job", ""),
         ("holdfast-health-liveness.service", "unit:holdfast-health-liveness.service", "warning", "other", ""),
     ],
 )

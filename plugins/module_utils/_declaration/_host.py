@@ -33,11 +33,13 @@ class HostSettings:
         scheduler: what starts the jobs, `timer` or `cron`.
         time_zone: the one that schedules mean.
         health_listen: `address:port` of the endpoint for probes; empty when there is none.
+        textfile_dir: of node_exporter's textfile collector; empty when there is none.
     """
 
     scheduler: str = SCHEDULERS[0]
     time_zone: str = UTC
     health_listen: str = ""
+    textfile_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ def collect_host(values: Mapping[str, Any], ports: Collection[Port], lines: list
     listen = _text(values, "holdfast_health_listen", "", lines)
     if listen:
         _check_listen(listen, ports, Report(lines, "holdfast_health_listen"))
-    return HostSettings(scheduler or SCHEDULERS[0], zone or UTC, listen or "")
+    textfile_dir = _text(values, "holdfast_textfile_dir", "", lines)
+    if textfile_dir and not textfile_dir.startswith("/"):
+        Report(lines, "holdfast_textfile_dir").add("must be the absolute path of a directory")
+    return HostSettings(scheduler or SCHEDULERS[0], zone or UTC, listen or "", (textfile_dir or "").rstrip("/"))
 
 
 def _text(values: Mapping[str, Any], name: str, default: str, lines: list[str]) -> str | None:

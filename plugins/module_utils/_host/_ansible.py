@@ -28,14 +28,22 @@ def playbook(names: str | Sequence[str], extra_vars: Mapping[str, Any]) -> list[
     return [program, "-i", _paths.INVENTORY, *playbooks, "-e", _unsafe_yaml.dump(dict(extra_vars), None)]
 
 
-def declared(what: str = "name") -> list[str]:
-    """The names (or the sets) of the components that are declared on this host; none when that cannot be read."""
+def declared(what: str = "name", where: str = "components") -> list[str]:
+    """The names (or the sets) of the components that are declared on this host, or of its maintenance tasks.
+
+    None when that cannot be read.
+
+    Args:
+        where: `components`, or `tasks` or `actions` of maintenance.
+    """
     try:
         with open(_paths.HOST, encoding="utf-8") as stream:
-            components = json.load(stream)["components"]
+            host = json.load(stream)
+        declared_here = host["components"] if where == "components" else host["maintenance"]["tasks"]
     except (OSError, ValueError, KeyError):
         return []
-    return list(dict.fromkeys(str(each[what]) for each in components if each.get(what)))
+    wanted = [each for each in declared_here if where != "actions" or each.get("action")]
+    return list(dict.fromkeys(str(each[what]) for each in wanted if each.get(what)))
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from .._maintenance._interface import PARTS
 from . import _ansible
 
 _NAMED = frozenset({"list", "backup", "verify", "restore", "prune", "drill"})
@@ -26,11 +27,19 @@ def words(parser: argparse.ArgumentParser, command: str, before: Sequence[str]) 
     options = {spelling: action for action in parser._actions for spelling in action.option_strings}
     last = options.get(before[-1]) if before else None
     if last is not None and last.nargs != 0:
-        return [str(choice) for choice in last.choices or ()] or (
-            _ansible.declared("set") if last.dest == "set" else []
-        )
+        return [str(choice) for choice in last.choices or ()] or _declared(last.dest)
     positional = [action for action in parser._actions if not action.option_strings]
     taken = [word for word in before if not word.startswith("-")]
     names = _ansible.declared() if command in _NAMED | {"job"} else []
+    if command == "job" and "maintenance" in taken:
+        names = list(PARTS)
     choices = [str(choice) for action in positional for choice in action.choices or ()]
     return [word for word in (*choices, *names, *options) if word not in taken]
+
+
+def _declared(option: str) -> list[str]:
+    """What is declared here that an option can name."""
+    if option == "set":
+        return _ansible.declared("set")
+    where = {"task": "tasks", "apply": "actions"}.get(option)
+    return _ansible.declared(where=where) if where else []

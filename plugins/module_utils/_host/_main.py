@@ -45,6 +45,12 @@ def _jobs() -> Any:
     return _jobs
 
 
+def _maintenance() -> Any:
+    from . import _maintenance
+
+    return _maintenance
+
+
 def _health() -> Any:
     from .._health import _command
 
@@ -79,7 +85,8 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "restore": Subcommand(_playbooks, "bring something back, proved"),
     "prune": Subcommand(_playbooks, "delete what retention no longer keeps"),
     "drill": Subcommand(_playbooks, "rehearse a restore and measure it"),
-    "job": Subcommand(_jobs, "what timers and cron run: backup, verify or drill of one component"),
+    "job": Subcommand(_jobs, "what timers and cron run: a backup, verify or drill of one component, or maintenance"),
+    "maintenance": Subcommand(_maintenance, "how databases and this host are, and to act on what is named"),
     "health": Subcommand(_health, "check this host: exit 0 healthy, 1 warning, 2 critical, 3 unknown"),
     "clean": Subcommand(_clean, "remove old files and compress rotated logs, as declared"),
     "notify": Subcommand(_notify, "send a notification, or a test of the channels"),

@@ -97,18 +97,18 @@ def _option(text: str) -> tuple[str, str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the playbook; its exit code."""
-    _check_host()
+    check_host()
     variables = _variables(arguments)
     if arguments.command != "restore" or arguments.check:
-        return _run(arguments, variables)
+        return run_playbook(arguments, variables)
     if arguments.confirm is None and _is_terminal():
         return _restore_after_asking(arguments, variables)
     if arguments.confirm is not None:
         variables["holdfast_restore_confirm"] = arguments.confirm
-    return _run(arguments, variables)
+    return run_playbook(arguments, variables)
 
 
-def _check_host() -> None:
+def check_host() -> None:
     """Refuse in a sentence what Ansible would only warn of: without an inventory it does nothing, and calls that well.
 
     Raises:
@@ -160,7 +160,7 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _run(arguments: argparse.Namespace, variables: Mapping[str, Any]) -> NoReturn:
+def run_playbook(arguments: argparse.Namespace, variables: Mapping[str, Any]) -> NoReturn:
     """Become Ansible: what interrupts or ends us is then meant for it, and its exit code is ours."""
     argv = _argv(arguments, variables, check=getattr(arguments, "check", False))
     sys.stdout.flush()
@@ -213,7 +213,7 @@ def _restore_after_asking(arguments: argparse.Namespace, variables: dict[str, An
         # What was shown, and not what a job may have made of the spoilt data while somebody was thinking.
         decided["holdfast_backup_id"] = planned[0]["backup_id"]
         decided.pop("holdfast_at", None)
-    return _run(arguments, decided)
+    return run_playbook(arguments, decided)
 
 
 def _ask_for(live: str, component: str) -> str:

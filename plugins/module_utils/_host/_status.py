@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from .._durations import roughly
+from .._durations import counted, roughly
 from .._errors import HoldfastError, NotFound, PermissionDenied
 from .._manifest import parse_time, utc_now
+from .._notify._jobs import COMPONENT, JOB_KINDS, PART, JobKind
 from .._process import run as run_tool
 from . import _paths
-from ._jobs import JOBS
 
 _READ_AT_MOST = 16 * 1024 * 1024
 """Bytes of the log that are looked at, from its end: months, and still an instant."""
@@ -37,6 +37,16 @@ class Ended:
     said: str
 
 
+@dataclass(frozen=True)
+class Row:
+    """A job of this host: how it ended last, and when it comes next."""
+
+    kind: JobKind
+    subject: str
+    last: Ended | None
+    coming: datetime | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `holdfast status`."""
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -46,17 +56,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show it; the exit code says whether the last run of every job ended well."""
     host = _read_host()
-    components = [str(each["name"]) for each in host["components"]]
     ended = last_ends(_log_lines())
     coming = _next_runs()
+    subjects = _subjects(host)
     rows = [
-        (name, job, ended.get((job, name)), coming.get(f"holdfast-{job}-{name}"))
-        for name in components
-        for job in JOBS
-        if (job, name) in ended or f"holdfast-{job}-{name}" in coming
+        Row(kind, subject, ended.get((kind.verb, subject)), coming.get(kind.unit(subject)))
+        for about, names in subjects.items()
+        for subject in names
+        for kind in JOB_KINDS.values()
+        if kind.about == about and ((kind.verb, subject) in ended or kind.unit(subject) in coming)
     ]
-    sys.stdout.write(_as_json(rows) if arguments.json else _as_text(host, components, rows))
-    return 0 if all(last is None or last.ok for _name, _job, last, _next in rows) else 1
+    sys.stdout.write(_as_json(rows) if arguments.json else _as_text(host, subjects, rows))
+    return 0 if all(row.last is None or row.last.ok for row in rows) else 1
+
+
+def _subjects(host: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What jobs can be about here: the declared components, and the parts of maintenance that run by themselves."""
+    maintenance = host.get("maintenance") or {}
+    return {
+        COMPONENT: [str(each["name"]) for each in host["components"]],
+        PART: [str(part) for part in maintenance.get("parts", ())],
+    }
 
 
 def _read_host() -> dict[str, Any]:
@@ -92,11 +112,12 @@ def _log_lines() -> Iterator[dict[str, Any]]:
 
 
 def last_ends(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Ended]:
-    """(job, component) → how it ended last. A job that began and never ended was killed, or is running."""
+    """(job, what it is about) → how it ended last. A job that began and never ended was killed, or is running."""
     ends: dict[tuple[str, str], Ended | None] = {}
     before: dict[str, Ended | None] = {}
     for line in lines:
-        key, run_id = (str(line.get("job")), str(line.get("component"))), str(line.get("run"))
+        key = str(line.get("job")), str(line.get(COMPONENT) or line.get(PART))
+        run_id = str(line.get("run"))
         try:
             at = parse_time(str(line.get("time")))
         except ValueError:
@@ -137,23 +158,21 @@ def _next_runs() -> dict[str, datetime]:
     return found
 
 
-Row = tuple[str, str, "Ended | None", "datetime | None"]
-
-
-def _as_text(host: Mapping[str, Any], components: list[str], rows: list[Row]) -> str:
-    lines = [f"{host.get('inventory_hostname')}: {len(components)} component{'' if len(components) == 1 else 's'}"]
-    table = [("component", "job", "last", "next", "")]
+def _as_text(host: Mapping[str, Any], subjects: Mapping[str, list[str]], rows: list[Row]) -> str:
+    lines = [f"{host.get('inventory_hostname')}: {counted(len(subjects[COMPONENT]), 'component')}"]
+    table = [("of", "job", "last", "next", "")]
     now = utc_now()
-    for name, job, last, coming in rows:
+    for row in rows:
+        last = row.last
         ended = f"{last.at:%Y-%m-%d %H:%M}Z ({roughly((now - last.at).total_seconds())} ago)" if last else "never"
-        begins = f"{coming:%Y-%m-%d %H:%M}Z" if coming else "-"
-        table.append((name, job, ended, begins, last.said.splitlines()[0] if last else ""))
+        begins = f"{row.coming:%Y-%m-%d %H:%M}Z" if row.coming else "-"
+        table.append((row.subject, row.kind.verb, ended, begins, last.said.splitlines()[0] if last else ""))
     widths = [max(len(row[column]) for row in table) for column in range(4)]
-    for row in table if rows else []:
-        cells = [text.ljust(width) for text, width in zip(row, widths)]
-        lines.append("  ".join([*cells, row[4]]).rstrip())
-    scheduled = {name for name, _job, _last, _next in rows}
-    unscheduled = [name for name in components if name not in scheduled]
+    for cells in table if rows else []:
+        texts = [text.ljust(width) for text, width in zip(cells, widths)]
+        lines.append("  ".join([*texts, cells[4]]).rstrip())
+    scheduled = {(row.kind.about, row.subject) for row in rows}
+    unscheduled = [name for about, names in subjects.items() for name in names if (about, name) not in scheduled]
     if unscheduled:
         lines.append(f"No job ran yet, and no timer is set, for: {', '.join(unscheduled)}")
     return "\n".join([*lines, "Backups: holdfast list", ""])
@@ -162,13 +181,13 @@ def _as_text(host: Mapping[str, Any], components: list[str], rows: list[Row]) ->
 def _as_json(rows: list[Row]) -> str:
     jobs = [
         {
-            "component": name,
-            "job": job,
-            "last": f"{last.at:%Y-%m-%dT%H:%M:%SZ}" if last else None,
-            "ok": last.ok if last else None,
-            "said": last.said if last else None,
-            "next": f"{coming:%Y-%m-%dT%H:%M:%SZ}" if coming else None,
+            row.kind.about: row.subject,
+            "job": row.kind.verb,
+            "last": f"{row.last.at:%Y-%m-%dT%H:%M:%SZ}" if row.last else None,
+            "ok": row.last.ok if row.last else None,
+            "said": row.last.said if row.last else None,
+            "next": f"{row.coming:%Y-%m-%dT%H:%M:%SZ}" if row.coming else None,
         }
-        for name, job, last, coming in rows
+        for row in rows
     ]
     return json.dumps({"jobs": jobs}, indent=2) + "\n"

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 
 from .._errors import HoldfastError, redact
 from .._notify import _config, _send
-from .._notify._model import FIRING, Event
-from .._notify._unit import JOB_NOUNS, JOB_SEVERITIES, Ending, job_key
+from .._notify._jobs import JOB_KINDS
+from .._notify._model import FIRING
+from .._notify._unit import Ending
 from . import _paths, _self
 from ._children import GRACE, Ended, run_child
 
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the job in a process of its own; its exit code."""
     if arguments.random_delay:
         time.sleep(random.uniform(0, arguments.random_delay))
-    command = _self.command("job", arguments.job, arguments.component)
+    command = _self.command("job", arguments.job, arguments.subject)
     limit: float | None = None
     if arguments.timeout is not None:
         command.append(f"--timeout={round(arguments.timeout)}s")
@@ -52,29 +53,27 @@ def run(arguments: argparse.Namespace) -> int:
     ended = run_child(command, os.environ, timeout=limit, on_output=on_output, grace=GRACE + MARGIN)
     if ended.code == 0 and not ended.killed and ended.asked is None:
         return 0
-    _notify(arguments.job, arguments.component, ended, last)
+    _notify(arguments.job, arguments.subject, ended, last)
     return ended.code if ended.code > 0 else 128 - ended.code or 1
 
 
-def _notify(job: str, component: str, ended: Ended, last: Sequence[str]) -> None:
+def _notify(job: str, subject: str, ended: Ended, last: Sequence[str]) -> None:
     """Say that a job failed. What keeps us from it is said on our own output, which cron's log gets."""
     host = _config.host_name(_paths.HOST)
     how = _ending(ended).words()
     said = redact("\n".join(last), _config.known_secrets(_paths.SECRETS))
-    event = Event(
-        key=job_key(job, component),
-        severity=JOB_SEVERITIES[job],
-        status=FIRING,
-        summary=f"{JOB_NOUNS[job].format(component)} failed: {how}",
+    kind = JOB_KINDS[job]
+    event = kind.event(
+        subject,
+        FIRING,
+        f"failed: {how}",
+        host,
         details=(
-            f"The job {job} of {component} on {host} failed: {how}.\n\n"
+            f"The {kind.noun.format(subject)} on {host} failed: {how}.\n\n"
             + (f"Its last lines:\n{said}\n\n" if said.strip() else "It said nothing.\n\n")
             + f"What to do on that host:\n  tail -n 20 {_paths.JOBS_LOG}\n  holdfast status"
         ),
-        component=component,
-        host=host,
-        source="drill" if job == "drill" else "job",
-        labels={"unit": f"holdfast-{job}-{component}"},
+        labels={"unit": kind.unit(subject)},
     )
     try:
         deliveries = _send.deliver(event, _config.load(_paths.NOTIFY).channels, _paths.NOTIFY_STATE)

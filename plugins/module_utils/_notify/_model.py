@@ -22,8 +22,9 @@ SEVERITIES = ("critical", "warning", "info")
 """The most urgent first."""
 FIRING, RESOLVED = "firing", "resolved"
 STATUSES = (FIRING, RESOLVED)
-SOURCES = ("job", "health", "drill", "test", "other")
-"""What tells: a scheduled job, a health check, a drill, `holdfast notify test`, or a playbook or a person."""
+SOURCES = ("job", "health", "drill", "maintenance", "test", "other")
+"""What tells: a scheduled job, a health check, a drill, what maintenance found, `holdfast notify test`, or a playbook
+or a person."""
 
 SENT, SUPPRESSED, FAILED, WOULD_SEND = "sent", "suppressed", "failed", "would_send"
 

@@ -18,10 +18,9 @@ from typing import Callable
 
 from .._errors import HoldfastError, redact, shorten
 from .._process import find_program, run
+from ._jobs import job_of
 from ._model import FIRING, Event
 
-JOB_VERBS = ("backup", "verify", "drill")
-_JOB = re.compile(rf"holdfast-(?P<verb>{'|'.join(JOB_VERBS)})-(?P<component>.+)\.service")
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}")
 _INVOCATION = re.compile("[0-9a-f]{32}")
 
@@ -29,8 +28,6 @@ JOURNAL_LINES, JOURNAL_CHARACTERS = 40, 3000
 _TOOL_TIMEOUT = 10.0
 """Seconds for journalctl and systemctl each: a journal on a dying disk must not keep the message back."""
 
-JOB_SEVERITIES = {"backup": "critical", "verify": "critical", "drill": "warning"}
-JOB_NOUNS = {"backup": "backup of {}", "verify": "verification of {}", "drill": "drill of {}"}
 # systemd.exec(5), "Process Exit Codes": what systemd itself failed at before the program ran.
 _SETUP = {
     200: "its working directory is missing",
@@ -74,17 +71,6 @@ class Ending:
         return f"systemd calls the result {self.result}" if self.result else "systemd does not say how"
 
 
-def job_key(verb: str, component: str) -> str:
-    """The key of a job's events: what `OnFailure=` tells and what the job's next success resolves."""
-    return f"{verb}:{component}"
-
-
-def component_of(unit: str) -> tuple[str, str] | None:
-    """The verb and component of a job's unit, `holdfast-<verb>-<component>.service`; None for other units."""
-    match = _JOB.fullmatch(unit)
-    return (match["verb"], match["component"]) if match else None
-
-
 def is_unit(name: str) -> bool:
     """Whether a text can be the name of a unit, and nothing that a program could take for an option."""
     return bool(_UNIT.fullmatch(name))
@@ -92,28 +78,22 @@ def is_unit(name: str) -> bool:
 
 def event_of(unit: str, ending: Ending, lines: str, host: str) -> Event:
     """The event of a unit that failed. `lines`: the last ones of its journal, redacted."""
-    job = component_of(unit)
-    verb, component = job or ("", "")
-    subject = JOB_NOUNS[verb].format(component) if job else f"unit {unit}"
+    job = job_of(unit)
     next_steps = [f"journalctl -u {unit} -n 200", "holdfast status"]
     if ending.status == "KILL" and ending.result != "oom-kill":
         # On hosts with cgroup v1 systemd cannot tell who it was.
         next_steps.append("journalctl -k --grep=oom -n 20     (was it killed because memory ran out?)")
     if job:
-        next_steps.append(f"holdfast {verb} {component}     (once the cause is gone)")
+        kind, subject = job
+        next_steps.append(f"{kind.by_hand.format(subject)}     (once the cause is gone)")
     parts = [f"{unit} on {host} failed: {ending.words()}."]
     parts.append(f"Its last lines:\n{lines}" if lines else "It left no lines in the journal.")
     parts.append("What to do on that host:\n" + "\n".join(f"  {step}" for step in next_steps))
+    how, details, labels = f"failed: {ending.words()}", "\n\n".join(parts), {"unit": unit}
+    if job:
+        return kind.event(subject, FIRING, how, host, details=details, labels=labels)
     return Event(
-        key=job_key(verb, component) if job else f"unit:{unit}",
-        severity=JOB_SEVERITIES.get(verb, "warning"),
-        status=FIRING,
-        summary=f"{subject} failed: {ending.words()}",
-        details="\n\n".join(parts),
-        component=component,
-        host=host,
-        source={"drill": "drill"}.get(verb, "job" if job else "other"),
-        labels={"unit": unit},
+        f"unit:{unit}", "warning", FIRING, f"unit {unit} {how}", details, host=host, source="other", labels=labels
     )
 
 
@@ -149,7 +129,8 @@ def last_lines(
     if _INVOCATION.fullmatch(invocation):
         # What the run said, and what systemd said of it.
         ours = [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
-    said = _ask("journalctl", ["--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", *ours], warn, timeout)
+    told = ["--no-pager", "--quiet", "--output=cat", f"--lines={JOURNAL_LINES}", *ours]
+    said = _ask("journalctl", told, warn, timeout)
     return shorten(redact(said.strip(), secrets), JOURNAL_CHARACTERS, JOURNAL_CHARACTERS // 4)
 
 
