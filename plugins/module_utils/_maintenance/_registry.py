@@ -12,12 +12,14 @@ libraries, it imports when it is used.
 from __future__ import annotations
 
 from ._interface import Kind
+from ._kinds._application_update import ApplicationUpdate
 from ._kinds._postgresql_purge import PostgresqlPurge
 from ._kinds._postgresql_report import PostgresqlReport
 from ._kinds._postgresql_terminate import PostgresqlTerminate
 from ._kinds._postgresql_vacuum import PostgresqlVacuum
 
 _ALL: tuple[type[Kind], ...] = (
+    ApplicationUpdate,
     PostgresqlPurge,
     PostgresqlReport,
     PostgresqlTerminate,
