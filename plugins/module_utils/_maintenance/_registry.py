@@ -17,6 +17,8 @@ from ._kinds._postgresql_purge import PostgresqlPurge
 from ._kinds._postgresql_report import PostgresqlReport
 from ._kinds._postgresql_terminate import PostgresqlTerminate
 from ._kinds._postgresql_vacuum import PostgresqlVacuum
+from ._kinds._redis_purge import RedisPurge
+from ._kinds._redis_report import RedisReport
 
 _ALL: tuple[type[Kind], ...] = (
     ApplicationUpdate,
@@ -24,6 +26,8 @@ _ALL: tuple[type[Kind], ...] = (
     PostgresqlReport,
     PostgresqlTerminate,
     PostgresqlVacuum,
+    RedisPurge,
+    RedisReport,
 )
 
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in _ALL}

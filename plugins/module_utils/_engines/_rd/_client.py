@@ -17,7 +17,7 @@ import io
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,12 +167,24 @@ class Client:
         with self._troubles():
             return self._reply()
 
-    def _send(self, *words: str | bytes) -> None:
-        plain = [word.encode() if isinstance(word, str) else word for word in words]
-        parts = [b"*%d\r\n" % len(plain)]
-        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in plain]
+    def ask_many(self, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
+        """The replies to several commands that are sent at once; a `Refusal` is one of them, and ends nothing.
+
+        Not more than some thousand commands: the server keeps all replies until they are read.
+        """
+        replies: list[Any] = []
         with self._troubles():
-            self._socket.sendall(b"".join(parts))
+            self._socket.sendall(b"".join(_encoded(words) for words in commands))
+            for _command in commands:
+                try:
+                    replies.append(self._reply())
+                except Refusal as error:
+                    replies.append(error)
+        return replies
+
+    def _send(self, *words: str | bytes) -> None:
+        with self._troubles():
+            self._socket.sendall(_encoded(words))
 
     def _reply(self) -> Any:
         line = self._line()
@@ -290,3 +302,8 @@ class Client:
 
     def __exit__(self, *_why: object) -> None:
         self.close()
+
+
+def _encoded(words: Sequence[str | bytes]) -> bytes:
+    plain = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"".join([b"*%d\r\n" % len(plain), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in plain)])

@@ -10,9 +10,11 @@ redis-cli writes an error where the answer would be, and exits with 0 all the sa
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..._containers import Container, ContainerProcess
@@ -25,6 +27,11 @@ from ._server import Server, version_numbers
 NAMES = ("redis-cli", "valkey-cli")
 OLDEST = (6, 2)
 """The first redis-cli that can write a dump to its standard output."""
+
+_QUOTED = [bytes([byte]) if 32 <= byte < 127 and byte not in b'"\\' else b"\\x%02x" % byte for byte in range(256)]
+_CSV = re.compile(rb'"(?:[^"\\]|\\.)*"|[^,"]+')
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"\\": b"\\", b'"': b'"'}
 
 _LOGIN_FAILED = re.compile(r"^(?:Warning: )?AUTH failed: (.*)$", re.MULTILINE)
 
@@ -98,11 +105,11 @@ class ContainerServer(Server):
             found += [] if address.verify else ["--insecure"]
         return found
 
-    def _start(self, *arguments: str) -> ContainerProcess:
+    def _start(self, *arguments: str, stdin: bool = False) -> ContainerProcess:
         password = self._address.password
         environment = {"REDISCLI_AUTH": password} if password is not None else {}
         argv = [self.program, *self._arguments(), *arguments]
-        return self._inside.process(argv, env=environment, secrets=[password])
+        return self._inside.process(argv, env=environment, stdin=stdin, secrets=[password])
 
     def ask(self, *words: str) -> Any:
         process = self._start(*words)
@@ -123,6 +130,30 @@ class ContainerServer(Server):
         if words[0].upper() == "CONFIG" and words[1].upper() == "GET":
             return text.split("\n") if text else []
         return text
+
+    def ask_many(self, database: int, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
+        process = self._start("--csv", stdin=True)
+        lines = b"".join(command_line(words) for words in (("SELECT", str(database)), *commands))
+        feeder = threading.Thread(target=_feed, args=(process, lines), daemon=True)
+        try:
+            feeder.start()  # beside us: it answers the first while it is told the last
+            if process.popen.stdout is None:
+                raise AssertionError("process.popen.stdout is None")
+            out = process.popen.stdout.read()
+            code, said = process.wait(), process.stderr
+        finally:
+            process.terminate()
+            feeder.join(5)
+        self._check_login(said)
+        if code != 0:
+            raise self._describe(process.failure(code, "preflight"))
+        replies = [csv_reply(line) for line in out.split(b"\n")[:-1]]
+        if len(replies) != len(commands) + 1:
+            words = f"{len(replies)} answers to {len(commands) + 1} commands. {said}"
+            raise self._describe(ToolFailed(f"{self.program} in the {self.where} broke off.", tool_output=words))
+        if isinstance(replies[0], Refusal):
+            return replies[:1] * len(commands)
+        return replies[1:]
 
     def _check_login(self, said: str) -> None:
         failed = _LOGIN_FAILED.search(said)
@@ -183,3 +214,39 @@ class ContainerServer(Server):
 
     def close(self) -> None:
         return None
+
+
+def command_line(words: Sequence[str | bytes]) -> bytes:
+    """A command as redis-cli reads it: every word quoted, whatever is in it."""
+    plain = [word.encode() if isinstance(word, str) else word for word in words]
+    return b" ".join(b'"%s"' % b"".join(_QUOTED[byte] for byte in word) for word in plain) + b"\n"
+
+
+def csv_reply(line: bytes) -> Any:
+    """A reply as redis-cli writes it with `--csv`: one line, strings quoted, lists laid flat.
+
+    A list of one element cannot be told from that element.
+    """
+    if line in (b"NULL", b"NIL"):
+        return None
+    if line.startswith(b"ERROR,"):
+        return Refusal(b"".join(_unquoted(each) for each in _CSV.findall(line[6:])[:1]).decode("utf-8", "replace"))
+    found = [_unquoted(each) if each[:1] == b'"' else _bare(each) for each in _CSV.findall(line)]
+    return found[0] if len(found) == 1 and not line.endswith(b",") else found
+
+
+def _bare(text: bytes) -> Any:
+    return None if text in (b"NULL", b"NIL") else int(text)
+
+
+def _unquoted(text: bytes) -> bytes:
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1]) or bytes.fromhex(found[1][1:].decode()), text[1:-1])
+
+
+def _feed(process: ContainerProcess, data: bytes) -> None:
+    pipe = process.popen.stdin
+    if pipe is None:
+        raise AssertionError("pipe is None")
+    with contextlib.suppress(BrokenPipeError, ValueError):  # its exit code says why it stopped reading
+        pipe.write(data)
+        pipe.close()

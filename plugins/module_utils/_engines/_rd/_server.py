@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -84,6 +84,11 @@ class State:
         return sum(self.keys.values())
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether it is a node of a cluster, and holds only a part of the keys."""
+        return "cluster" in (self.info.get("redis_mode"), self.info.get("server_mode"))  # Valkey calls it so from 9 on
+
+    @property
     def name(self) -> str:
         return "Valkey" if self.product == "valkey" else "Redis"
 
@@ -115,6 +120,17 @@ class Server(abc.ABC):
         Raises:
             Refusal: the server answers with an error.
             HoldfastError: it does not answer.
+        """
+
+    @abc.abstractmethod
+    def ask_many(self, database: int, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
+        """The replies to several commands, asked at once in one of the databases.
+
+        Each is bytes, a number, None, or a list of these in which further lists are laid flat; or a `Refusal`, which
+        ends nothing. Text in several lines (`INFO`, `CLIENT LIST`) is for `ask`.
+
+        Raises:
+            HoldfastError: the server does not answer.
         """
 
     @abc.abstractmethod
@@ -155,7 +171,7 @@ class Server(abc.ABC):
                 f"The server at {self.where} is version {found.version}; Redis 6.0 is the oldest that is supported.",
                 stage="preflight",
             )
-        if found.info.get("redis_mode") == "cluster":
+        if found.in_cluster:
             raise Unsupported(
                 f"The server at {self.where} is a node of a cluster.",
                 stage="preflight",
@@ -202,6 +218,19 @@ class DirectServer(Server):
             self._commands = None
             raise
 
+    def ask_many(self, database: int, commands: Sequence[Sequence[str | bytes]]) -> list[Any]:
+        if self._commands is None:
+            self._commands = Client(self.address)
+        try:
+            selected, *replies = self._commands.ask_many([("SELECT", str(database)), *commands])
+        except HoldfastError:
+            self._commands.close()
+            self._commands = None
+            raise
+        if isinstance(selected, Refusal):  # then the others were answered by another database
+            return [selected] * len(commands)
+        return [flat(each) if isinstance(each, list) else each for each in replies]
+
     def dump(self, silence: float | None) -> Iterator[bytes]:
         version = self.state().version
         with Client(self.address) as client:
@@ -219,6 +248,14 @@ class DirectServer(Server):
         if self._commands is not None:
             self._commands.close()
             self._commands = None
+
+
+def flat(reply: Sequence[Any]) -> list[Any]:
+    """A list with the elements of the lists in it in their places."""
+    found: list[Any] = []
+    for each in reply:
+        found.extend(flat(each) if isinstance(each, list) else [each])
+    return found
 
 
 def _text(reply: Any) -> Any:
