@@ -105,8 +105,13 @@ class FaultyProxy:
                 _reset(client)
                 continue
             server.settimeout(None)
-            with self._lock:
-                self._sockets |= {client, server}
+            with self._lock:  # whoever leaves cuts once, and this one may come too late to be cut
+                leaving = self._closing.is_set()
+                self._sockets |= set() if leaving else {client, server}
+            if leaving:
+                _reset(client)
+                _reset(server)
+                return
             self._spawn(self._pump, client, server, "up")
             self._spawn(self._pump, server, client, "down")
 
