@@ -306,6 +306,7 @@ def run(
     stage: str | None = None,
     secrets: Iterable[str | None] = (),
     check: bool = True,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[int, bytes, str]:
     """Run a tool to its end and return exit code, stdout and redacted stderr.
 
@@ -313,7 +314,7 @@ def run(
         ToolFailed: it exited non-zero (unless `check` is false) or took longer than `timeout` seconds.
     """
     stdin = subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL
-    process = Process(argv, env=env, run_as=run_as, stdin=stdin, secrets=secrets)
+    process = Process(argv, env=env, run_as=run_as, stdin=stdin, secrets=secrets, pass_fds=pass_fds)
     late = threading.Event()
 
     def expire() -> None:

@@ -20,7 +20,7 @@ from .._process import account, find_program, run
 def processes(
     run_as: str | None, home: str | None = None, command: str = "pm2", timeout: float | None = None
 ) -> list[dict[str, Any]]:
-    """What `pm2 jlist` lists, asked as the user whose PM2 it is. Holds that user's environment: show only what is known.
+    """What `pm2 jlist` lists, asked as the user whose PM2 it is. It holds their environment: show only what is known.
 
     A PM2 that does not run is not started by being asked.
 

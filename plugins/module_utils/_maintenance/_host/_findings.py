@@ -72,7 +72,7 @@ def _of_directories(looked: Looked) -> Iterator[Finding]:
         elif not size.complete:
             least = f"at least {format_size(size.size_bytes)} in {counted(size.files, 'file')}"
             text = f"{path} was not counted to its end, for lack of time; it holds {least}."
-            yield Finding("not_all_counted", INFO, text, path, f"Raise walk_seconds, or: du -xsh {shlex.quote(path)}")
+            yield Finding("not_all_counted", INFO, text, path, f"Raise walk_seconds, or `du -xsh {shlex.quote(path)}`.")
 
 
 def _of_memory(looked: Looked, options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -112,7 +112,11 @@ def _of_kernel(looked: Looked) -> Iterator[Finding]:
     elif not looked.clock[0]:
         text = "Nothing keeps the clock of this host right; certificates, logs and backups depend on it."
         yield Finding(
-            "clock_not_synchronised", WARNING, text, "clock", "Install systemd-timesyncd or chrony; timedatectl"
+            "clock_not_synchronised",
+            WARNING,
+            text,
+            "clock",
+            "Install chrony or systemd-timesyncd, then `timedatectl`.",
         )
 
 

@@ -9,13 +9,14 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..._deadline import Deadline
 from ..._errors import HoldfastError, NotFound, PermissionDenied
+from .._side_by_side import side_by_side
 
 _BLOCK = 512
 """Bytes of what stat calls a block, on every file system."""
@@ -42,21 +43,7 @@ class Size:
 
 def measure_all(paths: Sequence[str], deadline: Deadline) -> dict[str, Size | HoldfastError]:
     """Measure directories side by side; those of one disk would only get into each other's way a little."""
-    found: dict[str, Size | HoldfastError] = {}
-
-    def one(path: str) -> None:
-        try:
-            found[path] = measure(path, deadline)
-        except HoldfastError as error:
-            found[path] = error
-
-    threads = [threading.Thread(target=one, args=(path,), daemon=True) for path in dict.fromkeys(paths)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        # A directory on a machine that is gone may never answer.
-        thread.join(max(0.0, deadline.left()) + 0.5)
-    return {path: found.get(path, deadline.missed(f"measuring {path}")) for path in paths}
+    return side_by_side({path: functools.partial(measure, path, deadline) for path in paths}, deadline)
 
 
 def measure(path: str, deadline: Deadline) -> Size:
