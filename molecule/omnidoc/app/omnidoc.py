@@ -19,6 +19,7 @@ from celery import Celery
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
+VERSION, STATUS = "1", "ok"
 DATABASE = os.environ["OMNIDOC_DATABASE"]
 BROKER = os.environ["OMNIDOC_REDIS"]
 DOCUMENTS = Path(os.environ["OMNIDOC_DOCUMENTS"])
@@ -57,7 +58,7 @@ def health() -> dict[str, Any]:
     with psycopg.connect(DATABASE, connect_timeout=2) as database:
         database.execute("SELECT 1")
     redis.Redis.from_url(BROKER, socket_timeout=2).ping()
-    return {"status": "ok", "checks": {"database": "ok", "redis": "ok"}}
+    return {"status": STATUS, "version": VERSION, "checks": {"database": "ok", "redis": "ok"}}
 
 
 @app.post("/documents", status_code=202)

@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from ..._deadline import Deadline
 from ..._errors import NotFound, NotProved
 from ..._health._interface import FAIL, PASS, Check, Result
-from ..._health._kinds._pm2 import Pm2Check
 from ..._health._parse import parse_checks
 from ..._health._runner import run_checks
 from ..._operations._services import TIMEOUT, is_active
 from ..._process import find_program, run
 from ..._progress import Progress
+from ..._system._pm2 import processes
 from ._workplace import Step, Workplace
 
 SERVICES_CHECK, PM2_CHECK = "restarted_services", "restarted_processes"
@@ -64,8 +63,8 @@ class Service:
             is_active(find_program("systemctl", package="systemd"), unit)
         if not self.processes:
             return
-        check = Pm2Check({**_defaults("pm2"), **self._pm2_options()})
-        gone = [each.target for each in check.run(Deadline(TIMEOUT)) if each.value == "missing"]
+        kept = {each.get("name") for each in processes(self.place.run_as, self.pm2_home, timeout=TIMEOUT)}
+        gone = [name for name in self.processes if name not in kept]
         if gone:
             raise NotFound(f"PM2 keeps no process {', '.join(gone)}.", stage="preflight")
 
@@ -85,7 +84,8 @@ class Service:
         for name in self.processes:
             progress.stage(f"restart {name}")
             env = {"PM2_HOME": self.pm2_home} if self.pm2_home else {}
-            self.place.run(["pm2", "restart", name], timeout=TIMEOUT, stage="restart", cwd="/", env=env)
+            argv = [find_program("pm2", package="pm2 (npm)"), "restart", name]
+            self.place.run(argv, timeout=TIMEOUT, stage="restart", cwd="/", env=env)
         for step in self.steps:
             progress.stage(f"restart: {step.shown}")
             self.place.perform(step, "restart", run_number, started)
@@ -154,8 +154,3 @@ class Health:
     def said(self) -> str:
         """What is not well, in the checks' words."""
         return " ".join(f"{each.name}: {each.output}" for each in self.results if each.status != PASS)
-
-
-def _defaults(kind: str) -> dict[str, Any]:
-    (check,) = parse_checks([{"name": kind, "kind": kind}])
-    return dict(check.options)
