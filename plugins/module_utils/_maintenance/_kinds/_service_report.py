@@ -112,11 +112,12 @@ class ServiceReport(Kind):
         done = side_by_side(jobs, deadline)
         units: list[Unit] = []
         processes: list[dict[str, Any]] = []
-        findings = []
+        unanswered = {what: found for what, found in done.items() if isinstance(found, HoldfastError)}
+        findings = [_failure(what, error) for what, error in unanswered.items()]
         for what, found in done.items():
             if isinstance(found, HoldfastError):
-                findings.append(_failure(what, found))
-            elif what == "systemd":
+                continue
+            if what == "systemd":
                 units = found
             else:
                 processes += found
@@ -125,10 +126,10 @@ class ServiceReport(Kind):
         processes.sort(key=lambda row: (row["state"] == "online", row["user"], row["process"]))
         return Section(
             title="Services",
-            summary=_summary(units, processes),
+            summary=_summary(units, processes) if len(unanswered) < len(done) else "Nothing could be asked.",
             findings=findings,
             tables=self._tables(units, processes, lines),
-            measures=list(_measures(units, processes)),
+            measures=_measures(units, processes, asked="systemd" in done and "systemd" not in unanswered),
             data={
                 "units": [{**unit.as_dict(), "failed": unit.failed} for unit in units],
                 "processes": processes,
@@ -138,13 +139,15 @@ class ServiceReport(Kind):
 
     def _systemd(self, deadline: Deadline) -> list[Unit]:
         """The declared units as they were declared, then all others that have failed."""
-        declared = list(dict.fromkeys(map(_systemd.with_suffix, self.options["units"])))
-        others = []
-        if self.options["failed_units"]:
-            failed = _systemd.failed_units(deadline.remaining("asking systemd"))
-            others = [unit for unit in failed if unit not in declared]
+        declared = self.options["units"]
+        others = _systemd.failed_units(deadline.remaining("asking systemd")) if self.options["failed_units"] else []
         found = _systemd.show([*declared, *others], PROPERTIES, deadline.remaining("asking systemd"))
-        return [unit_of(each) for each in found]
+        units: dict[str, Unit] = {}
+        for number, properties in enumerate(found):
+            # By the name that systemd has of it: what is declared may be an alias.
+            unit = unit_of(properties, declared=number < len(declared))
+            units.setdefault(unit.name, unit)
+        return list(units.values())
 
     @staticmethod
     def _pm2(asked: Mapping[str, Any], deadline: Deadline) -> Any:
@@ -159,10 +162,9 @@ class ServiceReport(Kind):
 
     def _findings(self, units: Sequence[Unit], processes: Sequence[Mapping[str, Any]]) -> list[Finding]:
         restarts = (self.options.get("restarts_warning"), self.options.get("restarts_critical"))
-        declared = set(map(_systemd.with_suffix, self.options["units"]))
-        found = []
+        found: list[Finding] = []
         for unit in units:
-            found += _units.findings(unit, declared=unit.name in declared, restarts=restarts)
+            found += _units.findings(unit, restarts)
         for process in processes:
             found += _processes.findings(process, restarts)
         return found
@@ -214,8 +216,9 @@ def _summary(units: Sequence[Unit], processes: Sequence[Mapping[str, Any]]) -> s
     return f"{'; '.join(parts)}." if parts else "No unit has failed."
 
 
-def _measures(units: Sequence[Unit], processes: Sequence[Mapping[str, Any]]) -> list[Measure]:
-    found = [Measure("failed_units", "Failed units", sum(unit.failed for unit in units))]
+def _measures(units: Sequence[Unit], processes: Sequence[Mapping[str, Any]], *, asked: bool) -> list[Measure]:
+    """`asked`: systemd answered."""
+    found = [Measure("failed_units", "Failed units", sum(unit.failed for unit in units))] if asked else []
     found += [
         Measure(f"memory_bytes:{unit.name}", f"Memory of {unit.name}", unit.memory_bytes, BYTES)
         for unit in units

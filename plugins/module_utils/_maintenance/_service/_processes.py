@@ -21,12 +21,12 @@ def process_of(user: str, listed: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values from an element of `pm2 jlist`."""
     settings, usage = listed.get("pm2_env") or {}, listed.get("monit") or {}
     state, started = str(settings.get("status", "unknown")), settings.get("pm_uptime")
-    running = state == "online" and isinstance(started, (int, float))
+    since = datetime.fromtimestamp(started / 1000, timezone.utc) if isinstance(started, (int, float)) else None
     return {
         "user": user,
         "process": str(listed.get("name", "")),
         "state": state,
-        "since": rfc3339(datetime.fromtimestamp(started / 1000, timezone.utc)) if running else None,
+        "since": rfc3339(since) if since is not None and state == "online" else None,
         "restarts": int(settings.get("restart_time", 0)),
         "memory_bytes": int(usage.get("memory") or 0),
         "cpu_percent": float(usage.get("cpu") or 0.0),

@@ -50,6 +50,7 @@ class Unit:
     """A unit at a moment.
 
     Attributes:
+        declared: somebody counts on it.
         state, detail: such as `active` and `running`.
         since: when it came into that state.
         restarts: how often systemd has started it again by itself.
@@ -61,6 +62,7 @@ class Unit:
     """
 
     name: str
+    declared: bool
     kind: str
     loaded: str
     state: str
@@ -96,11 +98,12 @@ class Unit:
         }
 
 
-def unit_of(properties: Mapping[str, str]) -> Unit:
+def unit_of(properties: Mapping[str, str], *, declared: bool) -> Unit:
     """From the properties of `systemctl show`."""
     nanoseconds = _number(properties, "CPUUsageNSec")
     return Unit(
         name=properties.get("Id", ""),
+        declared=declared,
         kind=properties.get("Type", ""),
         loaded=properties.get("LoadState", "unknown"),
         state=properties.get("ActiveState", "unknown"),
@@ -118,15 +121,10 @@ def unit_of(properties: Mapping[str, str]) -> Unit:
     )
 
 
-def findings(unit: Unit, *, declared: bool, restarts: tuple[float | None, float | None]) -> Iterator[Finding]:
-    """What is not well with a unit.
-
-    Args:
-        declared: somebody counts on it.
-        restarts: from how many on they are worth a warning, and critical.
-    """
+def findings(unit: Unit, restarts: tuple[float | None, float | None]) -> Iterator[Finding]:
+    """What is not well with a unit. `restarts`: from how many on they are worth a warning, and critical."""
     name = unit.name
-    trouble = _trouble(unit, declared)
+    trouble = _trouble(unit)
     if trouble:
         yield trouble
     if unit.loaded != "loaded":
@@ -137,17 +135,17 @@ def findings(unit: Unit, *, declared: bool, restarts: tuple[float | None, float 
             text = f"systemd has started {name} again by itself {counted(often, 'time')}."
             yield Finding("restarts", severity, text, name, f"journalctl -u {name} --grep='Main process exited' -n 20")
             break
-    if declared and unit.at_boot not in STARTS_AT_BOOT and not unit.triggered and unit.state == "active":
+    if unit.declared and unit.at_boot not in STARTS_AT_BOOT and not unit.triggered and unit.state == "active":
         text = f"{name} runs, and will not start at boot: it is {unit.at_boot or 'not enabled'}."
         yield Finding("not_at_boot", WARNING, text, name, f"systemctl enable {name}")
-    if declared and unit.stale:
+    if unit.declared and unit.stale:
         text = f"The unit file of {name} was changed, and systemd has not read it since."
         yield Finding("unit_changed", WARNING, text, name, "`systemctl daemon-reload`, and restart it when that suits.")
 
 
-def _trouble(unit: Unit, declared: bool) -> Finding | None:
+def _trouble(unit: Unit) -> Finding | None:
     """Why it does not do its work; None when it does."""
-    name, severity = unit.name, CRITICAL if declared else WARNING
+    name, severity = unit.name, CRITICAL if unit.declared else WARNING
     advice = f"systemctl status {name}; journalctl -u {name} -n 100"
     if unit.loaded == "not-found":
         return Finding(
@@ -162,7 +160,7 @@ def _trouble(unit: Unit, declared: bool) -> Finding | None:
     if unit.state == "failed":
         return Finding("unit_failed", severity, f"{name} failed: {unit.ending.words()}.", name, advice)
     # What does its work and ends, or is started by others, need not run now.
-    if not declared or unit.state == "active" or unit.kind == "oneshot" or unit.triggered:
+    if not unit.declared or unit.state == "active" or unit.kind == "oneshot" or unit.triggered:
         return None
     if unit.state == "inactive":
         return Finding("not_running", CRITICAL, f"{name} does not run.", name, f"systemctl start {name}")
