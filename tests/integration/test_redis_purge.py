@@ -22,7 +22,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._rd._names import glob
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Section
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
-from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, contents
+from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, cluster_node, contents
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
 
@@ -161,10 +161,7 @@ def test_a_replica_is_refused(build: Build) -> None:
 
 
 def test_a_node_of_a_cluster_is_refused(build: Build) -> None:
-    with (
-        Service(build, "--save", "", "--cluster-enabled", "yes") as server,
-        pytest.raises(Unsupported, match="cluster"),
-    ):
+    with cluster_node(build) as server, pytest.raises(Unsupported, match="cluster"):
         act(server, "cache:*")
 
 

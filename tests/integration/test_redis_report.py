@@ -15,7 +15,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._deadline import Dead
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import AuthenticationFailed, Unavailable
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._redis_report import RedisReport
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Finding, Section
-from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, fill
+from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, cluster_node, fill
 from ansible_collections.holdfast.ops.tests.support.servers import free_ports, wait_until
 
 PATIENT = {"scan_seconds": 60.0}
@@ -255,7 +255,7 @@ def test_a_replica_that_lost_its_primary(build: Build) -> None:
 
 
 def test_a_node_of_a_cluster_is_reported_as_one(build: Build) -> None:
-    with Service(build, "--save", "", "--cluster-enabled", "yes") as server:
+    with cluster_node(build) as server:
         assert found(report(server), "cluster_node")
 
 

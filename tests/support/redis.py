@@ -210,6 +210,14 @@ class Service:
             yield
 
 
+def cluster_node(build: Build) -> Service:
+    """A node of a cluster of its own. Nodes also listen at their port + 10000, which must be one."""
+    node = Service(build, "--save", "", "--cluster-enabled", "yes")
+    while node.port > 55_000:
+        node.port = free_ports(1)[0]
+    return node
+
+
 def fill(server: Service) -> None:
     """Every type, in its small and its large encoding, with and without expiry, in two databases."""
     with server.client() as client, client.pipeline(transaction=False) as pipe:

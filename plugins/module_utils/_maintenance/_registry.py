@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ._interface import Kind
 from ._kinds._application_update import ApplicationUpdate
+from ._kinds._log_report import LogReport
 from ._kinds._postgresql_purge import PostgresqlPurge
 from ._kinds._postgresql_report import PostgresqlReport
 from ._kinds._postgresql_terminate import PostgresqlTerminate
@@ -22,6 +23,7 @@ from ._kinds._redis_report import RedisReport
 
 _ALL: tuple[type[Kind], ...] = (
     ApplicationUpdate,
+    LogReport,
     PostgresqlPurge,
     PostgresqlReport,
     PostgresqlTerminate,

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from ..._durations import roughly
 from ..._engines._rd._server import State
+from .._moment import moment
 from .._section import BYTES, CODE, COUNT, PERCENT, SECONDS, TEXT, TIME, Column, Table, bounded_table, table_of
 from ._judge import Facts
 from ._names import shown
 from ._sample import Sample, Tally
 
 _PAIR = re.compile(r"([a-z-]+)=(\S*)")
-
-
-def moment(seconds: float) -> str:
-    """Seconds since 1970 as RFC 3339."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def overview(state: State, facts: Facts) -> Table:
