@@ -244,8 +244,9 @@ def shorten(text: str, limit: int = TOOL_OUTPUT_LIMIT, head: int = TOOL_OUTPUT_H
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+@", re.IGNORECASE)
 _KEYED_SECRET = re.compile(
-    r"(?P<head>\b(?:password|passwd|pgpassword|secret|token|signature|x-amz-signature|aws_secret_access_key|"
-    r"sslpassword|authorization)\b\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&,;]+)",
+    # With what may stand before (access_token, X-Api-Key) and around it (JSON), and with the scheme of Authorization.
+    r"(?P<head>\b[\w-]{0,40}(?:password|passwd|passphrase|secret|secret_access_key|token|api[_-]?key|signature|"
+    r"authorization)[\"']?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|(?:(?:bearer|basic|digest)\s+)?[^\s&,;]+)",
     re.IGNORECASE,
 )
 
