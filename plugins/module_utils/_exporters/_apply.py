@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,13 +85,10 @@ def _check_config(place: Place, program: str) -> None:
     path = os.path.join(place.directory, _unit.CONFIG)
     if config is None or not config.check or path not in place.files:
         return
-    os.makedirs(place.directory, mode=0o700, exist_ok=True)
-    candidate = f"{path}.candidate"
-    replace_file(candidate, place.files[path][0], 0o600)
-    try:
+    with tempfile.TemporaryDirectory(prefix="holdfast-exporter-") as directory:
+        candidate = os.path.join(directory, _unit.CONFIG)
+        replace_file(candidate, place.files[path][0], 0o600)
         code, out, err = run([program, f"{config.flag}={candidate}", *config.check], check=False, timeout=_TIMEOUT)
-    finally:
-        os.unlink(candidate)
     if code != 0:
         raise InvalidOption(
             f"exporter {place.exporter.name}: {config.option}: the exporter does not accept it.",
@@ -149,7 +147,7 @@ def _make_role(place: Place) -> Iterator[str]:
 
 def _switch(place: Place) -> None:
     unit = place.exporter.unit
-    os.makedirs(place.directory, mode=0o700, exist_ok=True)
+    _system.make_directory(place.directory, place.exporter.account)
     for path, (content, mode) in place.files.items():
         replace_file(path, content, mode)
     if place.version is not None and not place.version.is_used:
@@ -166,7 +164,9 @@ def _prove(place: Place) -> str:
     """Scrape it, and see that it lives on afterwards: a filter of system calls strikes when they are made."""
     exporter = place.exporter
     before = _system.state_of(exporter.unit)
-    text = _scrape.scrape(exporter, place.certificate)
+    text = _scrape.scrape(
+        exporter, place.certificate, lambda: _system.state_of(exporter.unit).restarts > before.restarts
+    )
     after = _system.state_of(exporter.unit)
     if not after.active or after.restarts != before.restarts or not after.pid:
         raise NotProved(f"exporter {exporter.name} did not survive being scraped.", stage="scrape")

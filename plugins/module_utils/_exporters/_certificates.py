@@ -1,14 +1,13 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates that a host makes for its own exporters, and digests of those that its operator brings.
+"""Certificates that a host makes for its own exporters, and those that its operator brings.
 
 PRIVATE to the collection; may change without notice.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
 import socket
@@ -52,20 +51,22 @@ def make(address: str) -> tuple[str, str]:
         argv += ["-days", str(DAYS), "-subj", f"/CN={next(iter(names))[:64]}", "-keyout", key, "-out", certificate]
         argv += ["-addext", f"subjectAltName={','.join(alternative)}", "-addext", "extendedKeyUsage=serverAuth"]
         run(argv, stage="certificate", timeout=60)
-        return _read(certificate), _read(key)
+        return read(certificate, "the new certificate"), read(key, "the new key")
 
 
-def digest(path: str, option: str) -> str:
-    """SHA-256 of a file of the operator's, so that a new one is noticed.
+def read(path: str, option: str) -> str:
+    """A file of the operator's.
 
     Raises:
-        InvalidOption: it cannot be read.
+        InvalidOption: it cannot be read, or is not PEM.
     """
     try:
-        with open(path, "rb") as stream:
-            return hashlib.sha256(stream.read()).hexdigest()
+        with open(path, encoding="ascii") as stream:
+            return stream.read()
     except OSError as error:
         raise InvalidOption(f"{option} {path} cannot be read: {error.strerror}.", stage="preflight") from None
+    except UnicodeDecodeError:
+        raise InvalidOption(f"{option} {path} is not in the format PEM.", stage="preflight") from None
 
 
 def _address(text: str) -> str | None:
@@ -75,8 +76,3 @@ def _address(text: str) -> str | None:
     except ValueError:
         return None
     return None if found.is_unspecified else str(found)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as stream:
-        return stream.read()

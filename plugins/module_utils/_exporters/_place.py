@@ -115,8 +115,8 @@ def look(exporter: Exporter, *, check_mode: bool) -> Place:
     textfiles = options.get("textfile_dir")
     if textfiles and not os.path.isdir(textfiles):
         place.steps.append(f"{exporter.name}: make the directory {textfiles}")
-    note = _want_protection(place, check_mode)
-    _want_files(place, note)
+    _want_protection(place, check_mode)
+    _want_files(place)
     _look_at_systemd(place)
     return place
 
@@ -132,38 +132,35 @@ def _with_secrets(exporter: Exporter, kind: Kind) -> dict[str, Any]:
     return options
 
 
-def _want_protection(place: Place, check_mode: bool) -> str:
-    """Certificate and key; returns what must stay the same for the exporter to go on running."""
+def _want_protection(place: Place, check_mode: bool) -> None:
+    """Certificate and key: copies of the operator's, which its group may read, or a pair of the host's own."""
     exporter = place.exporter
     if exporter.tls == NO_TLS:
-        return "no TLS"
-    if exporter.tls == FILES:
-        place.certificate = exporter.certificate
-        if check_mode and not os.path.exists(exporter.certificate):
-            return "a certificate that is not there yet"
-        files = {"tls_certificate": exporter.certificate, "tls_key": exporter.key}
-        whose = f"exporter {exporter.name}: "
-        digests = [_certificates.digest(path, f"{whose}{option}")[:16] for option, path in files.items()]
-        return f"certificate and key {' '.join(digests)}"
+        return
     place.certificate = os.path.join(place.directory, _unit.CERTIFICATE)
     key = os.path.join(place.directory, _unit.KEY)
-    if check_mode and not os.path.exists(place.certificate):
-        place.steps.append(f"{exporter.name}: make a certificate")
-    elif not _certificates.is_good(place.certificate, key):
+    if exporter.tls == FILES:
+        for path, given, option in (
+            (place.certificate, exporter.certificate, "tls_certificate"),
+            (key, exporter.key, "tls_key"),
+        ):
+            if not check_mode or os.path.exists(given):
+                content = _certificates.read(given, f"exporter {exporter.name}: {option}")
+                place.want(path, content, 0o640, path)
+    elif not os.path.exists(place.certificate) or not _certificates.is_good(place.certificate, key):
         place.steps.append(f"{exporter.name}: make a certificate")
         if not check_mode:
             made = _certificates.make(exporter.address)
-            place.files[place.certificate], place.files[key] = (made[0], 0o644), (made[1], 0o600)
+            place.files[place.certificate], place.files[key] = (made[0], 0o644), (made[1], 0o640)
             place.restart = True
-    return "a certificate of the host's own"
 
 
-def _want_files(place: Place, note: str) -> None:
+def _want_files(place: Place) -> None:
     exporter, kind = place.exporter, place.kind
 
-    def want(name: str, content: str) -> None:
+    def want(name: str, content: str, mode: int = 0o640) -> None:
         path = os.path.join(place.directory, name)
-        place.want(path, content, 0o600, path)
+        place.want(path, content, mode, path)
 
     if _unit.needs_web_file(exporter, kind):
         want(_unit.WEB, _unit.web_file(exporter, _hashes(place)))
@@ -172,18 +169,9 @@ def _want_files(place: Place, note: str) -> None:
         want(_unit.CONFIG, config)
     variables = _unit.environment(exporter, kind, place.options)
     if variables:
-        want(_unit.ENVIRONMENT, _unit.environment_file(variables))
+        want(_unit.ENVIRONMENT, _unit.environment_file(variables), 0o600)
     want(DECLARED, json.dumps(_declared(exporter, kind), indent=2, sort_keys=True) + "\n")
-    groups = kind.groups
-    text = _unit.unit(
-        exporter,
-        kind,
-        program=place.program,
-        directory=place.directory,
-        options=place.options,
-        groups=groups,
-        note=note,
-    )
+    text = _unit.unit(exporter, kind, program=place.program, directory=place.directory, options=place.options)
     place.want(place.unit_path, text, 0o644, place.unit_path)
 
 

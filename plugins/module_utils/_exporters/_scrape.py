@@ -12,7 +12,7 @@ import base64
 import re
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .._errors import AuthenticationFailed, HoldfastError, NotProved, TlsFailed, Unavailable
@@ -26,13 +26,14 @@ _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-def scrape(exporter: Exporter, certificate: str | None) -> str:
+def scrape(exporter: Exporter, certificate: str | None, has_ended: Callable[[], bool]) -> str:
     """The metrics of an exporter that may have been started this moment.
 
     With passwords it is proved first that nobody gets anything without.
 
     Args:
         certificate: the file of its certificate, which is what it has to show, whatever name it is for.
+        has_ended: tells that there is no use in waiting any longer.
 
     Raises:
         Unavailable, TlsFailed, AuthenticationFailed, NotProved
@@ -44,7 +45,7 @@ def scrape(exporter: Exporter, certificate: str | None) -> str:
                 _refused_without_password(exporter, certificate)
             return _get(exporter, certificate, next(iter(exporter.users.items()), None))
         except Unavailable:
-            if time.monotonic() > until:
+            if time.monotonic() > until or has_ended():
                 raise
             time.sleep(0.2)
 

@@ -68,7 +68,7 @@ def state_of(unit: str) -> State:
 
 def journal(unit: str) -> str:
     """The last words of a unit."""
-    argv = ["journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat"]
+    argv = ["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"]
     return run(argv, check=False, timeout=_TIMEOUT)[1].decode("utf-8", "replace")
 
 
@@ -102,6 +102,16 @@ def make_account(name: str) -> None:
     """A user of the system, with a group of its own, that nobody can log in as."""
     argv = [find_program("useradd", ["/usr/sbin"], package="passwd"), "--system", "--user-group", "--no-create-home"]
     run([*argv, "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name], stage="account")
+
+
+def make_directory(path: str, account: str) -> None:
+    """A directory of root's whose files the account's group may read: what is made in it belongs to that group."""
+    group = pwd.getpwnam(account).pw_gid
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    for name in (path, *(os.path.join(path, each) for each in os.listdir(path))):
+        os.chown(name, 0, group, follow_symlinks=False)
+    os.chmod(path, 0o2750)
 
 
 def remove_account(name: str) -> None:

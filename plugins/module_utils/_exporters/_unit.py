@@ -5,8 +5,9 @@
 
 PRIVATE to the collection; may change without notice.
 
-Everything that an exporter must read and others must not (its web configuration, certificate, key) belongs to root and
-is handed over as a credential; secrets of the server it looks at stand in a file of root's that systemd reads.
+What an exporter must read and others must not (its web configuration, certificate, key) belongs to root, and its group
+may read it. They are no credentials of systemd's: those need mounts that some containers do not have. Secrets of the
+server that it looks at stand in a file that systemd alone reads.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ._model import CADVISOR, FILES, NO_TLS, REDIS, TOOLKIT, Exporter, Item, Kind
+from ._model import CADVISOR, NO_TLS, REDIS, TOOLKIT, Exporter, Item, Kind
 
 HEADER = "# Written by holdfast.ops.exporters. Do not edit; a drop-in is the place for changes."
-CREDENTIALS = "${CREDENTIALS_DIRECTORY}"
 WEB, CERTIFICATE, KEY, CONFIG, ENVIRONMENT = "web.yml", "tls.crt", "tls.key", "config.yml", "environment"
-"""The files of an exporter below its directory in /etc; all but the environment are handed over under these names."""
+"""The files of an exporter below its directory in /etc."""
 
 HARDENING: Mapping[str, str] = {
     "CapabilityBoundingSet": "",
@@ -84,15 +84,19 @@ def config_file(kind: Kind, options: Mapping[str, Any]) -> str | None:
     return json.dumps({kind.config.key: options[kind.config.option]}, indent=2) + "\n"
 
 
-def arguments(exporter: Exporter, kind: Kind, options: Mapping[str, Any]) -> list[str]:
-    """The command line after the program. Files stand in it by the place that systemd puts credentials at."""
+def arguments(exporter: Exporter, kind: Kind, options: Mapping[str, Any], directory: str) -> list[str]:
+    """The command line after the program.
+
+    Args:
+        directory: of the exporter's files.
+    """
     found = [*_written(kind.arguments, _values(exporter, options))]
     if kind.config is not None:
-        found.append(f"{kind.config.flag}={CREDENTIALS}/{CONFIG}")
-    return [*found, *_web_arguments(exporter, kind), *exporter.arguments]
+        found.append(f"{kind.config.flag}={directory}/{CONFIG}")
+    return [*found, *_web_arguments(exporter, kind, directory), *exporter.arguments]
 
 
-def _web_arguments(exporter: Exporter, kind: Kind) -> Iterator[str]:
+def _web_arguments(exporter: Exporter, kind: Kind, directory: str) -> Iterator[str]:
     if kind.web == CADVISOR:
         yield f"--listen_ip={exporter.address.strip('[]')}"
         yield f"--port={exporter.port}"
@@ -100,10 +104,10 @@ def _web_arguments(exporter: Exporter, kind: Kind) -> Iterator[str]:
     yield f"--web.listen-address={exporter.address}:{exporter.port}"
     if kind.web == TOOLKIT:
         if needs_web_file(exporter, kind):
-            yield f"{kind.web_flag}={CREDENTIALS}/{WEB}"
+            yield f"{kind.web_flag}={directory}/{WEB}"
     elif exporter.tls != NO_TLS:
-        yield f"--tls-server-cert-file={CREDENTIALS}/{CERTIFICATE}"
-        yield f"--tls-server-key-file={CREDENTIALS}/{KEY}"
+        yield f"--tls-server-cert-file={directory}/{CERTIFICATE}"
+        yield f"--tls-server-key-file={directory}/{KEY}"
 
 
 def needs_web_file(exporter: Exporter, kind: Kind) -> bool:
@@ -127,7 +131,7 @@ def web_file(exporter: Exporter, hashes: Mapping[str, str]) -> str:
 
 def flags_of(exporter: Exporter, kind: Kind, options: Mapping[str, Any]) -> list[str]:
     """The flags that the program has to know, without dashes, those behind variables of the environment too."""
-    found = [argument.partition("=")[0] for argument in arguments(exporter, kind, options)]
+    found = [argument.partition("=")[0] for argument in arguments(exporter, kind, options, "")]
     if kind.web == REDIS and exporter.users:
         found.append("--basic-auth-username")
     return [flag.lstrip("-") for flag in found]
@@ -140,26 +144,15 @@ def unit(
     program: str,
     directory: str,
     options: Mapping[str, Any],
-    groups: Iterable[str],
-    note: str,
 ) -> str:
     """The unit.
 
     Args:
         program: path of the program.
-        directory: of the exporter's files, which belong to root.
-        groups: of the host that the account belongs to besides its own.
-        note: what else must be the same for the exporter not to be started anew, such as the digest of a certificate.
+        directory: of the exporter's files.
     """
-    credentials = [name for name in (WEB, CONFIG) if _has(name, exporter, kind)]
-    loaded = {name: f"{directory}/{name}" for name in credentials}
-    if exporter.tls != NO_TLS:
-        own = {CERTIFICATE: f"{directory}/{CERTIFICATE}", KEY: f"{directory}/{KEY}"}
-        theirs = {CERTIFICATE: exporter.certificate, KEY: exporter.key}
-        loaded.update(theirs if exporter.tls == FILES else own)
     lines = [
         HEADER,
-        f"# {note}",
         "[Unit]",
         f"Description=Prometheus exporter {exporter.name}: {kind.title}",
         "Wants=network-online.target",
@@ -171,10 +164,9 @@ def unit(
         "Type=exec",
         f"User={exporter.account}",
         f"Group={exporter.account}",
-        *(f"SupplementaryGroups={group}" for group in groups),
-        *(f"LoadCredential={name}:{path}" for name, path in loaded.items()),
+        *(f"SupplementaryGroups={group}" for group in kind.groups),
         *([f"EnvironmentFile={directory}/{ENVIRONMENT}"] if kind.environment or _has_secrets(exporter, kind) else []),
-        f"ExecStart={' '.join([program, *map(quoted, arguments(exporter, kind, options))])}",
+        f"ExecStart={' '.join([program, *map(quoted, arguments(exporter, kind, options, directory))])}",
         "Restart=always",
         "RestartSec=5s",
         "TimeoutStopSec=20s",
@@ -204,13 +196,9 @@ def hardening(kind: Kind) -> Iterator[str]:
 
 
 def quoted(argument: str) -> str:
-    """An argument as `ExecStart=` wants it; systemd replaces nothing in it but the place of the credentials."""
+    """An argument as `ExecStart=` wants it, with nothing in it that systemd would replace."""
     text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return '"' + text.replace(CREDENTIALS.replace("$", "$$"), CREDENTIALS) + '"'
-
-
-def _has(name: str, exporter: Exporter, kind: Kind) -> bool:
-    return needs_web_file(exporter, kind) if name == WEB else kind.config is not None
+    return f'"{text}"'
 
 
 def _has_secrets(exporter: Exporter, kind: Kind) -> bool:
