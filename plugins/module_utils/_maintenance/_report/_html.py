@@ -9,7 +9,9 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +41,13 @@ from ._units import (
 LONG = 200
 """Characters from which on code in a table is folded away behind its beginning."""
 
+_JOINTS = re.compile(r"(?<=[._/:,-])(?=\w)")
+
 GOOD = "good"
 """The tone of a task without findings."""
 
 
+@functools.lru_cache(maxsize=1)
 def template() -> Any:
     """The page, ready to be rendered.
 
@@ -60,6 +65,7 @@ def template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = _breakable
     return environment.from_string(TEMPLATE)
 
 
@@ -85,6 +91,13 @@ def to_html(run: Run, history: History) -> str:
             right=RIGHT,
         )
     )
+
+
+def _breakable(text: str) -> Any:
+    """A name or path that may be broken where its parts meet, which leaves nothing behind in what is copied."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(_JOINTS.split(text))  # which escapes each part
 
 
 def _view(run: Run, history: History) -> dict[str, Any]:

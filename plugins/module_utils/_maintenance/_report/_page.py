@@ -63,7 +63,7 @@ r="{{ 3.5 if loop.last else 4 }}"><title>{{ plot.moments[loop.index0] | join(': 
 {%- elif each.more %}
 <details><summary><code>{{ each.text }}</code></summary><pre><code>{{ each.more }}</code></pre></details>
 {%- elif each.code %}
-<code>{{ each.text }}</code>
+<code>{{ each.text | breakable }}</code>
 {%- else %}
 {{ each.text }}
 {%- endif %}
@@ -121,7 +121,7 @@ r="{{ 3.5 if loop.last else 4 }}"><title>{{ plot.moments[loop.index0] | join(': 
 {% for finding in findings %}
 <li class="finding {{ finding.severity }}" id="{{ finding.id }}">
 <header><span class="tone">{{ icon('i-' ~ finding.severity) }}{{ finding.label }}</span>
-{% if finding.subject %}<code>{{ finding.subject }}</code>{% endif %}
+{% if finding.subject %}<code>{{ finding.subject | breakable }}</code>{% endif %}
 <a href="#{{ finding.task.id }}">{{ finding.task.title }}</a></header>
 <p class="text">{{ sentence(finding.text) }}</p>
 {{ advice(finding.advice) }}

@@ -75,7 +75,7 @@ def bars(values: Sequence[float | None], unit: str) -> list[float | None]:
     largest = max((abs(value) for value in values if value is not None), default=0.0)
     if unit == PERCENT:
         largest = max(largest, 100.0)
-    return [None if value is None else 100.0 * abs(value) / largest if largest else 0.0 for value in values]
+    return [None if value is None else 100.0 * (abs(value) / largest) if largest else 0.0 for value in values]
 
 
 def line(way: Sequence[tuple[datetime, float]], unit: str) -> Line | None:
@@ -111,7 +111,7 @@ def thinned(way: Sequence[tuple[datetime, float]]) -> list[tuple[datetime, float
 
 def nice_ticks(values: Sequence[float], unit: str) -> list[float]:
     """Round values, evenly apart and at least two, between and around which all the given ones lie."""
-    low, high = max(min(values), -_LARGEST), min(max(values), _LARGEST)
+    low, high = (min(max(each, -_LARGEST), _LARGEST) for each in (min(values), max(values)))
     if high - low <= max(1e-9 * max(abs(low), abs(high)), _SMALLEST):  # a flat line runs through the middle
         room = abs(low) / 10 if abs(low) > _SMALLEST * 1000 else 1.0
         low, high = (max(low - room, 0.0) if low >= 0 else low - room), high + room

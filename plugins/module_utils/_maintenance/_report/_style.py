@@ -77,16 +77,21 @@ a.chip:hover { text-decoration: underline; }
   border-radius: 4px;
 }
 
-.columns { display: grid; gap: 2rem; margin-top: 2rem; }
+.columns { display: grid; gap: 1.75rem; margin-top: 1.75rem; }
 .columns > * { min-width: 0; }
-nav h2 { font-size: 0.875rem; letter-spacing: 0; color: var(--quiet); margin-bottom: 0.5rem; }
+nav { margin-left: -0.6rem; }
+nav h2 { font-size: 0.875rem; letter-spacing: 0; color: var(--quiet); padding: 0 0.6rem; margin-bottom: 0.4rem; }
 nav a {
-  display: flex; gap: 0.6rem; align-items: baseline; padding: 0.4rem 0.6rem; margin: 0 -0.6rem; border-radius: 6px;
+  display: flex; gap: 0.6rem; align-items: baseline; padding: 0.4rem 0.6rem; border-radius: 6px;
   text-decoration: none; line-height: 1.35; font-size: 0.9375rem;
 }
 nav a:hover { background: var(--sunk); }
 nav .icon { color: var(--tone); transform: translateY(0.125em); }
 nav .count { margin-left: auto; color: var(--quiet); font-variant-numeric: tabular-nums; }
+@media (max-width: 63.99rem) {
+  nav ul { display: flex; gap: 0.5rem; overflow-x: auto; padding: 2px 0.6rem 0.5rem; scrollbar-width: thin; }
+  nav a { background: var(--card); box-shadow: var(--shadow); white-space: nowrap; }
+}
 @media (min-width: 64rem) {
   .columns { grid-template-columns: 15rem minmax(0, 1fr); gap: 3rem; }
   nav {
@@ -109,7 +114,7 @@ main > * + * { margin-top: 3rem; }
 .finding header code { font-weight: 600; }
 .finding header a { margin-left: auto; font-size: 0.875rem; color: var(--quiet); }
 .finding .text { margin-top: 0.35rem; max-width: 70ch; white-space: pre-line; }
-.advice { margin-top: 0.5rem; max-width: 80ch; color: var(--quiet); white-space: pre-line; }
+.advice { margin-top: 0.5rem; color: var(--quiet); white-space: pre-line; }
 pre.command {
   margin: 0.4rem 0 0; padding: 0.6rem 0.85rem; background: var(--sunk); color: var(--ink); border-radius: 6px;
   white-space: pre-wrap; line-height: 1.45;
@@ -122,7 +127,8 @@ pre.command {
 .task { scroll-margin-top: 1rem; padding-top: 1.5rem; border-top: 1px solid var(--rule); }
 .task > header { display: flex; flex-wrap: wrap; gap: 0.35rem 0.75rem; align-items: center; }
 .task > header h2 { flex: 1 1 18rem; }
-.facts { display: flex; flex-wrap: wrap; gap: 0 1.1rem; margin-top: 0.3rem; }
+.facts { margin-top: 0.3rem; }
+.facts > * + *::before { content: "· "; margin-left: 0.35em; }
 .summary { margin-top: 0.75rem; max-width: 75ch; white-space: pre-line; }
 .failure { margin-top: 0.75rem; padding: 0.75rem 1rem; border-radius: 8px; background: var(--critical-soft); }
 .figures {
@@ -170,7 +176,7 @@ tbody tr:hover { background: var(--sunk); }
 .number, .time { white-space: nowrap; overflow-wrap: normal; }
 .number { text-align: right; }
 .code code { background: none; padding: 0; }
-.code, .words { min-width: min(9rem, 36vw); }
+.code, .words { min-width: min(10rem, 40vw); }
 .long { min-width: min(24rem, 56vw); }
 .long details { margin: 0; }
 .long summary { color: inherit; }
@@ -197,7 +203,8 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--rule);
 @media print {
   @page { margin: 16mm 14mm; }
   :root { --page: #ffffff; --shadow: none; }
-  body { font-size: 9.5pt; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+  html { font-size: 9.5pt; }
+  body { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   .page { max-width: none; padding: 0; }
   nav, .skip, .figure details { display: none; }
   .columns { display: block; }
