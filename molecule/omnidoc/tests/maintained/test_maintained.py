@@ -49,7 +49,7 @@ def test_the_daily_job_finds_all_of_it_and_changes_nothing() -> None:
         ("database", "blocked"),
         ("database", "idle_in_transaction"),
         ("redis", "big_key"),
-        ("packages", "outdated"),
+        ("packages", "updates"),
         ("logs", "burst"),
     }
     assert any("wasted" in each["text"] for each in findings(told, "database", "bloat"))
@@ -58,6 +58,7 @@ def test_the_daily_job_finds_all_of_it_and_changes_nothing() -> None:
     assert any("pg_sleep" in each["text"] for each in findings(told, "database", "slow_query"))
     assert any("cache:thumbnails" in each["text"] for each in findings(told, "redis", "big_key"))
     text = json.dumps(told)
+    assert "omnidoc-fonts" in text
     for secret in (trouble.PASSWORD, "redis-of-omnidoc"):
         assert secret not in text
     assert entries(host, event="end", job="maintenance", ok=True)
