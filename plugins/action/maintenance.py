@@ -62,7 +62,8 @@ class ActionModule(HostAction):
             "interval": None if interval is None else interval.total_seconds(),
         }
         run = self.run_module if selection.acting else self.run_quietly  # a look takes no time
-        done = run(variables, args)
+        # An option that was left out is not the same to Ansible as one that is null.
+        done = run(variables, {name: value for name, value in args.items() if value is not None})
         changed = bool(done.get("changed")) or any(each["changed"] for each in backups)
         return {**result, **done, "changed": changed, "backups": backups}
 
