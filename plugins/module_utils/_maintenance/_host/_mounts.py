@@ -120,7 +120,7 @@ def look(mounts: Sequence[Mount], deadline: Deadline) -> tuple[list[Filesystem],
     for thread in threads.values():
         thread.start()
     for mount in mounts:
-        if not mount.remote:
+        if not mount.remote and os.path.isdir(mount.point):  # Docker mounts single files of the host's disk
             ask(mount)
     end = Deadline(min(PATIENCE, max(0.1, deadline.left())))
     for thread in threads.values():

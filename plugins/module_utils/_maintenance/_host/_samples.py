@@ -25,7 +25,7 @@ _SECTOR = 512
 """Bytes of what /proc/diskstats calls a sector, on every disk."""
 _NO_DISK = re.compile(r"(?:loop|ram|zram|fd|sr)\d+")
 _UNIT = re.compile(r"[^/]+\.(?:service|scope|socket|mount|swap)")
-_CONTAINER = re.compile(r"/docker/([0-9a-f]{12})[0-9a-f]{52}")
+_CONTAINER = re.compile(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}(?:\.scope)?$")
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def parse_unit(text: str) -> str:
         controllers, _colon, path = rest.partition(":")
         if controllers == "name=systemd" or (number == "0" and not controllers):
             container = _CONTAINER.search(path)
-            if container:
+            if container:  # one that has no units of its own
                 return f"docker {container[1]}"
             units = _UNIT.findall(path)
             if units:
