@@ -21,7 +21,8 @@ MESSAGES = 5000
 _KNOWN = 100_000
 """Different messages of the time before that are remembered, by a number each."""
 _CACHED = 20_000
-"""Messages as they came whose normal form is remembered."""
+"""Messages whose normal form is remembered."""
+_ZEROS = str.maketrans("123456789", "000000000")
 
 
 @dataclass
@@ -98,11 +99,12 @@ class Counts:
             message.last = when if message.last is None else max(message.last, when)
 
     def _normal(self, text: str) -> str:
-        found = self._cache.get(text)
+        shape = text.translate(_ZEROS)  # no rule asks which digit it is: in a storm of errors most are known by this
+        found = self._cache.get(shape)
         if found is None:
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
-            found = self._cache[text] = normalised(text)
+            found = self._cache[shape] = normalised(shape)
         return found
 
     def _forget(self) -> None:

@@ -38,40 +38,22 @@ _FRONT = 300
 
 _MARKS = re.compile(
     rb"Traceback \(most recent call last\)|Exception in thread|[Uu]nhandled (?:exception|rejection|promise)"
-    rb"|[Uu]ncaught |segfault at|Out of memory: Kill|oom-kill|general protection fault|core dumped"
+    rb"|[Uu]ncaught |segfault at|Out of memory: Kill"
 )
 """What is an error in a line without a level."""
 _TRACE = re.compile(rb"Traceback \(most recent call last\)|^\s+at \S+\(|Exception in thread", re.MULTILINE)
 _ACCESS = re.compile(rb'"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT)? ?[^"]*" [1-5]\d\d (?:\d+|-)')
 """A line of an access log: what it holds was chosen by visitors."""
 
-LITERALS = tuple(
-    each.encode()
-    for each in (
-        *[
-            "EMERG",
-            "ALERT",
-            "PANIC",
-            "FATAL",
-            "CRIT",
-            "SEVERE",
-            "ERR",
-            "rror",
-            "emerg",
-            "alert",
-            "panic",
-            "fatal",
-            "crit",
-            "[err]",
-            "=err",
-        ],
-        *("Traceback", "ncaught", "nhandled", "segfault", "oom-kill"),
-        *("Exception in", "Out of memory", "protection fault", "core dumped"),
-        *('evel":5', 'evel":6', 'evel": 5', 'evel": 6'),
-    )
+LITERALS = (
+    *(b"error", b"err]", b"=err", b" err ", b"fatal", b"crit", b"panic", b"alert", b"emerg", b"severe"),
+    *(b"traceback", b"exception", b"uncaught", b"unhandled", b"segfault", b"out of memory"),
 )
-"""A line that holds none of these is no error: they are found much faster than patterns."""
-WARNING_LITERALS = (b"WARN", b"warn", b'evel":4', b'evel": 4')
+"""A line that holds none of these, in small letters, is no error: they are found much faster than patterns."""
+WARNING_LITERALS = (b"warn",)
+NUMBERED = b'evel":'
+NUMBERED_LITERALS = (b'evel":4', b'evel":5', b'evel":6', b'evel": 4', b'evel": 5', b'evel": 6')
+"""Likewise for levels that are numbers, where there are any."""
 
 _CONTINUED = re.compile(
     rb"\s|Traceback \(most|Caused by: |During handling of|The above exception|Suppressed: |\.\.\. \d+ more|\Z"

@@ -12,7 +12,17 @@ import re
 from collections.abc import Sequence
 
 from ._counts import Counts
-from ._entries import ERROR, LITERALS, WARNING, WARNING_LITERALS, Entry, continues, entry
+from ._entries import (
+    ERROR,
+    LITERALS,
+    NUMBERED,
+    NUMBERED_LITERALS,
+    WARNING,
+    WARNING_LITERALS,
+    Entry,
+    continues,
+    entry,
+)
 from ._moments import Moments
 
 _MOST_LINES = 200
@@ -119,12 +129,13 @@ class Scanner:
     def _candidates(self, data: bytes) -> list[int]:
         """Where lines begin that could be errors."""
         found: set[int] = set()
-        for literal in self._literals:
-            at = data.find(literal)
+        small = data.lower()
+        for literal in (*self._literals, *(NUMBERED_LITERALS if NUMBERED in small else ())):
+            at = small.find(literal)
             while at >= 0:
-                found.add(data.rfind(b"\n", 0, at) + 1)
-                end = data.find(b"\n", at)
-                at = data.find(literal, end) if end >= 0 else -1
+                found.add(small.rfind(b"\n", 0, at) + 1)
+                end = small.find(b"\n", at)
+                at = small.find(literal, end) if end >= 0 else -1
         for pattern in self._patterns:
             for match in pattern.finditer(data):
                 found.add(data.rfind(b"\n", 0, match.start()) + 1)
