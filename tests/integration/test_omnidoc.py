@@ -39,7 +39,8 @@ def variables(passphrase: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     """The variables of each host, templated, as a play of ansible-core has them."""
     directory = tmp_path_factory.mktemp("omnidoc")
     names = ["components", "repositories", "notifications", "health_checks", "health_timers", "health_listen"]
-    names += ["logs", "cleanups", "scheduler", "time_zone"]
+    names += ["logs", "cleanups", "scheduler", "time_zone", "maintenance", "maintenance_schedules", "maintenance_tell"]
+    names += ["exporters"]
     values = ", ".join(f"'holdfast_{name}': holdfast_{name} | default(none)" for name in names)
     play = {
         "hosts": "all",
@@ -116,3 +117,32 @@ def test_logs_are_kept_as_omnidoc_wants(variables: dict[str, dict[str, Any]]) ->
     logs = {log["name"]: log for log in variables["app1"]["holdfast_logs"]}
     assert (logs["omnidoc"]["keep"], logs["omnidoc"]["compress_after"]) == ("30d", "7d")
     assert logs["nginx"]["replaces"] == ["nginx"]
+
+
+def test_maintenance_does_what_the_guide_asked_of_people(declared: dict[str, Declared]) -> None:
+    tasks = {host: {task.name: task for task in each.maintenance.tasks} for host, each in declared.items()}
+    every = {name: task.every for each in tasks.values() for name, task in each.items()}
+    assert every.items() >= {"database": "daily", "redis": "daily", "analyze": "weekly", "packages": "monthly"}.items()
+    old = tasks["db1"]["old_projects"]
+    assert (old.every, old.backup, old.options["older_than"]) == ("monthly", ("omnidoc_db",), "90d")
+    # What ends sessions, empties caches or installs something is never done by a clock.
+    assert {every[name] for name in ("stuck", "cache", "update")} == {"never"}
+    assert tasks["app1"]["cache"].options["patterns"] == ["cache:*"]
+    assert all(set(each.maintenance.due) == {"daily", "weekly", "monthly"} for each in declared.values())
+
+
+def test_what_the_readme_says_of_the_guide_is_declared(declared: dict[str, Declared]) -> None:
+    told = (INVENTORY / "README.md").read_text(encoding="utf-8").split("## From the guide to here")[1]
+    rows = told.split("\n\n")[2]
+    tasks = {task.name: task.kind for each in declared.values() for task in each.maintenance.tasks}
+    named = dict(re.findall(r"`(\w+)`\*? \(`(\w+)`\)", rows))
+    assert named.items() <= tasks.items()
+    assert set(tasks) - set(named) <= {"logs_of_the_week"}
+
+
+def test_exporters_that_others_reach_are_protected(variables: dict[str, dict[str, Any]]) -> None:
+    for values in variables.values():
+        assert values["holdfast_exporters"]
+        for exporter in values["holdfast_exporters"]:
+            assert exporter["tls"] != "none"
+            assert exporter["basic_auth"]
