@@ -87,7 +87,15 @@ class Page:
         """Give a command to this tab."""
         return self._browser.ask(method, self._session, **params)
 
-    def open(self, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
+    def open(
+        self,
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+        media: str = "",
+    ) -> None:
         """Load a page as a reader with such a window sees it, and wait until it is there."""
         phone = width < 600
         self.ask(
@@ -102,9 +110,13 @@ class Page:
             {"name": "prefers-reduced-motion", "value": "reduce"},
         ]
         self.ask("Emulation.setEmulatedMedia", media=media, features=features)
+        self.navigate(url)
+        self._browser.wait_for("Page.loadEventFired", self._session)
+
+    def navigate(self, url: str) -> None:
+        """Go to a page without waiting for what belongs to it."""
         self._browser.events.clear()
         self.ask("Page.navigate", url=url)
-        self._browser.wait_for("Page.loadEventFired", self._session)
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript, which runs even where the page itself may run none."""
