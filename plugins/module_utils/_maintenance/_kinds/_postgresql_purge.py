@@ -308,7 +308,18 @@ class PostgresqlPurge(Action):
             return
         after = count(session, target, {}, COUNT_SECONDS * 2)
         work.remaining = after.rows if after.exact else None
-        if work.done.complete and work.remaining:
+        if work.done.kept:
+            triggers = ", ".join(target.triggers) or "a foreign key that came in between"
+            self._findings.append(
+                Finding(
+                    "rows_kept",
+                    WARNING,
+                    f"{counted_rows(work.done.kept)} of {target.title} were still there after they were deleted.",
+                    subject=target.title,
+                    advice=f"Look at what keeps them: {triggers}.",
+                )
+            )
+        elif work.done.complete and work.remaining:
             self._findings.append(
                 Finding(
                     "rows_left",

@@ -47,12 +47,14 @@ class Purged:
     """What was done with one table so far.
 
     Attributes:
+        kept: rows that we held and that were there after their deletion all the same.
         complete: the whole of it was walked through.
         longest: seconds that the longest transaction took, those that were undone included.
     """
 
     deleted: int = 0
     batches: int = 0
+    kept: int = 0
     complete: bool = False
     longest: float = 0.0
 
@@ -85,7 +87,7 @@ class Purge:
         self._archive_table, self._archive = archive_table, archive
         self._most, self._pause, self._deadline, self._tell = most, pause, deadline, tell
         self._pace = Pace(batch_size, MOST_ROWS)
-        self._failures = 0
+        self._failures = self._fruitless = 0
         self.done = Purged()
 
     def run(self) -> None:
@@ -104,6 +106,8 @@ class Purge:
             itself = any(each.child == self._target.oid for each in self._target.guards)
             again = itself and self.done.deleted > before
         self.done.complete = not again
+        if self.done.kept and not self.done.deleted:
+            raise self._stays()
 
     def _time_left(self) -> bool:
         return self._deadline.left() > 0
@@ -140,8 +144,7 @@ class Purge:
                 walk.pace.took(took)
             else:
                 self._pace.took(took)
-            if locked and not deleted:
-                self._kept()
+            self._judge(locked, deleted)
             if deleted and self._pause:
                 time.sleep(min(self._pause, max(0.0, self._deadline.left())))
 
@@ -170,11 +173,15 @@ class Purge:
             raise error
         time.sleep(min(1.0, 0.1 * 2**self._failures))
 
-    def _kept(self) -> None:
-        self._failures += 1
-        if self._failures < ATTEMPTS:
-            return
-        raise Refused(
+    def _judge(self, locked: int, deleted: int) -> None:
+        """Give up on a table whose rows stay although we held them: the same ones would come again and again."""
+        self.done.kept += locked - deleted
+        self._fruitless = self._fruitless + 1 if locked and not deleted else 0
+        if self._fruitless >= ATTEMPTS:
+            raise self._stays()
+
+    def _stays(self) -> Refused:
+        return Refused(
             f"Rows of {self._target.title} are still there after they were deleted: a trigger keeps them.",
             stage="purge",
             hint=f"Its triggers on DELETE are {', '.join(self._target.triggers) or 'none that is known'}.",

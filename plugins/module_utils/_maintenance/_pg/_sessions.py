@@ -37,9 +37,9 @@ _FROM = "pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid"
 # A walsender, an autovacuum worker or a parallel worker is no client backend; ours are named after us.
 _ALWAYS = "a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.application_name !~* '^holdfast'"
 
-_HIDDEN = f"""
-SELECT count(*) AS n FROM pg_stat_activity a WHERE {_ALWAYS} AND a.state IS NULL
-   AND current_setting('track_activities') = 'on'"""
+# Of others one sees neither what kind of process they are nor what they do.
+_HIDDEN = """
+SELECT count(*) AS n FROM pg_stat_activity a WHERE a.query = '<insufficient privilege>' AND a.usesysid IS NOT NULL"""
 
 _WRAPAROUND = """
 SELECT a.pid, coalesce(a.datname, '') AS database, a.query,
