@@ -22,6 +22,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._rd._names import glob
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Section
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
+from ansible_collections.holdfast.ops.tests.support.modules import run_module
 from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, cluster_node, contents
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
@@ -209,3 +210,23 @@ def test_patterns_mean_here_what_they_mean_to_the_server(server: Service) -> Non
             theirs = {key.decode() for key in client.scan_iter(match=pattern, count=1000)}
             ours = {name for name in names if glob(pattern).match(name.encode())}
             assert ours == theirs, pattern
+
+
+def test_the_module_plans_in_check_mode_and_acts_otherwise(server: Service) -> None:
+    seed(server)
+    parameters = {"login_port": server.port, "patterns": ["cache:page:*"]}
+    plan = run_module("redis_purge", parameters, check=True)
+    assert (plan["rc"], plan["changed"], plan["planned"], plan["removed"]) == (0, True, 1234, 0)
+    assert len(keys(server)) == 1238
+    done = run_module("redis_purge", parameters)
+    assert (done["rc"], done["changed"], done["removed"]) == (0, True, 1234)
+    again = run_module("redis_purge", parameters)
+    assert (again["rc"], again["changed"], again["removed"]) == (0, False, 0)
+    for words in (["*"], ["?*"], ["[a-z]*"], [""]):
+        refused = run_module("redis_purge", {**parameters, "patterns": words})
+        assert refused["rc"] == 1
+        assert refused["error_code"] == "invalid_declaration"
+    assert len(keys(server)) == 4
+    everything = run_module("redis_purge", {**parameters, "patterns": ["*"], "everything": True, "databases": [0, 3]})
+    assert everything["removed"] == 5
+    assert not keys(server) | keys(server, 3)

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.holdfast.ops.plugins.module_utils._deadline import Deadline
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import AuthenticationFailed, Unavailable
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._redis_report import RedisReport
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Finding, Section
+from ansible_collections.holdfast.ops.tests.support.modules import run_module
 from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, cluster_node, fill
 from ansible_collections.holdfast.ops.tests.support.servers import free_ports, wait_until
 
+MODULE = Path(__file__).parents[2] / "plugins" / "modules" / "redis_report_info.py"
 PATIENT = {"scan_seconds": 60.0}
 """All keys are seen, however busy this machine is."""
 
@@ -32,6 +36,16 @@ def build(request: pytest.FixtureRequest) -> Build:
 def server(build: Build) -> Iterator[Service]:
     with Service(build, "--save", "") as running:
         yield running
+
+
+def string_constant(path: Path, name: str) -> str:
+    """The value of `NAME = '…'` in a file, which is not run."""
+    (value,) = (
+        node.value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]
+    )
+    return str(ast.literal_eval(value))
 
 
 def report(server: Service, **more: Any) -> Section:
@@ -257,6 +271,19 @@ def test_a_replica_that_lost_its_primary(build: Build) -> None:
 def test_a_node_of_a_cluster_is_reported_as_one(build: Build) -> None:
     with cluster_node(build) as server:
         assert found(report(server), "cluster_node")
+
+
+def test_the_module_returns_what_it_documents(server: Service) -> None:
+    with server.client() as client:
+        client.set("big", "x" * 2_000_000)
+        client.config_set("requirepass", "pass word's")
+    parameters = {"login_port": server.port, "login_password": "pass word's", "scan_seconds": 60.0}
+    result = run_module("redis_report_info", parameters)
+    assert (result["rc"], result["changed"]) == (0, False)
+    assert [each["subject"] for each in result["findings"] if each["code"] == "big_key"] == ["big"]
+    documented = yaml.safe_load(string_constant(MODULE, "RETURN"))
+    assert set(result) - {"rc", "stderr", "changed", "invocation"} <= set(documented)
+    assert "pass word's" not in json.dumps(result["section"])
 
 
 def test_a_server_that_is_not_there() -> None:
