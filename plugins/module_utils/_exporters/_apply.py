@@ -25,7 +25,7 @@ from typing import Any
 from .._errors import HoldfastError, InvalidOption, MissingDependency, NotProved, Unsupported
 from .._process import run
 from .._replace import replace_file
-from . import _archives, _monitor_role, _scrape, _system, _unit
+from . import _archives, _machine, _monitor_role, _scrape, _unit
 from ._place import DECLARED, ETC, OPT, UNITS, Place, has_role
 
 _TIMEOUT = 30.0
@@ -107,27 +107,27 @@ def commit(place: Place) -> list[str]:
         HoldfastError: it does not come up. It was put back to how it was.
     """
     exporter = place.exporter
-    made_account = not _system.has_account(exporter.account)
+    made_account = not _machine.has_account(exporter.account)
     if made_account:
-        _system.make_account(exporter.account)
+        _machine.make_account(exporter.account)
     if place.options.get("textfile_dir"):
         os.makedirs(place.options["textfile_dir"], mode=0o755, exist_ok=True)
     warnings = list(_make_role(place))
     before = _Before.of(place)
     try:
         if place.masks:
-            _system.systemctl("disable", "--now", place.masks, check=False)  # it may have been neither
-            _system.systemctl("mask", place.masks)
+            _machine.systemctl("disable", "--now", place.masks, check=False)  # it may have been neither
+            _machine.systemctl("mask", place.masks)
         _switch(place)
         text = _prove(place)
         warnings += _scrape.look(exporter, place.kind, text)
     except HoldfastError as error:
-        _scrape.why(error, _system.journal(exporter.unit))
+        _scrape.why(error, _machine.journal(exporter.unit))
         if before.changed:
             before.put_back()
             error.left_behind = "nothing; the exporter is as it was before"
             if made_account and not before.active:
-                _system.remove_account(exporter.account)
+                _machine.remove_account(exporter.account)
         raise
     if place.version is not None:
         for path in _archives.outdated(place.version.directory, place.version.version):
@@ -147,27 +147,27 @@ def _make_role(place: Place) -> Iterator[str]:
 
 def _switch(place: Place) -> None:
     unit = place.exporter.unit
-    _system.make_directory(place.directory, place.exporter.account)
+    _machine.make_directory(place.directory, place.exporter.account)
     for path, (content, mode) in place.files.items():
         replace_file(path, content, mode)
     if place.version is not None and not place.version.is_used:
         place.version.switch()
     if place.unit_path in place.files:
-        _system.systemctl("daemon-reload")
-    if not _system.state_of(unit).enabled:
-        _system.systemctl("enable", unit)
+        _machine.systemctl("daemon-reload")
+    if not _machine.state_of(unit).enabled:
+        _machine.systemctl("enable", unit)
     if place.restart:
-        _system.systemctl("restart", unit)
+        _machine.systemctl("restart", unit)
 
 
 def _prove(place: Place) -> str:
     """Scrape it, and see that it lives on afterwards: a filter of system calls strikes when they are made."""
     exporter = place.exporter
-    before = _system.state_of(exporter.unit)
+    before = _machine.state_of(exporter.unit)
     text = _scrape.scrape(
-        exporter, place.certificate, lambda: _system.state_of(exporter.unit).restarts > before.restarts
+        exporter, place.certificate, lambda: _machine.state_of(exporter.unit).restarts > before.restarts
     )
-    after = _system.state_of(exporter.unit)
+    after = _machine.state_of(exporter.unit)
     if not after.active or after.restarts != before.restarts or not after.pid:
         raise NotProved(f"exporter {exporter.name} did not survive being scraped.", stage="scrape")
     return text
@@ -182,17 +182,17 @@ class _Before:
     version: str | None
     active: bool
     masks: str
-    package: _system.State | None
+    package: _machine.State | None
 
     @classmethod
     def of(cls, place: Place) -> _Before:
         files: dict[str, tuple[str, int] | None] = {}
         for path in place.files:
-            text = _system.read_text(path)
+            text = _machine.read_text(path)
             files[path] = None if text is None else (text, os.stat(path).st_mode & 0o7777)
         version = _archives.in_use(place.version.directory) if place.version is not None else None
-        package = _system.state_of(place.masks) if place.masks else None
-        return cls(place, files, version, _system.state_of(place.exporter.unit).active, place.masks, package)
+        package = _machine.state_of(place.masks) if place.masks else None
+        return cls(place, files, version, _machine.state_of(place.exporter.unit).active, place.masks, package)
 
     @property
     def changed(self) -> bool:
@@ -202,7 +202,7 @@ class _Before:
     def put_back(self) -> None:
         unit = self.place.exporter.unit
         if not self.active:
-            _system.systemctl("disable", "--now", unit, check=False)
+            _machine.systemctl("disable", "--now", unit, check=False)
         for path, was in self.files.items():
             if was is not None:
                 replace_file(path, was[0], was[1])
@@ -213,13 +213,13 @@ class _Before:
             _archives.switch(self.place.version.directory, self.version)
         with contextlib.suppress(OSError):  # files that are not ours keep it
             os.rmdir(self.place.directory)
-        _system.systemctl("daemon-reload")
+        _machine.systemctl("daemon-reload")
         if self.active:
-            _system.systemctl("restart", unit)
+            _machine.systemctl("restart", unit)
         if self.masks:
-            _system.systemctl("unmask", self.masks)
+            _machine.systemctl("unmask", self.masks)
         if self.package is not None and self.package.active:
-            _system.systemctl("enable", "--now", self.masks)
+            _machine.systemctl("enable", "--now", self.masks)
 
 
 # -- taking away ------------------------------------------------------------------------------------------------------
@@ -246,13 +246,13 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
     warnings: list[str] = []
     unit, account = f"holdfast-exporter-{name}.service", f"exporter-{name}"
     declared = _read_declared(name)
-    _system.systemctl("disable", "--now", unit, check=False)  # there may be none
+    _machine.systemctl("disable", "--now", unit, check=False)  # there may be none
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(UNITS, unit))
     package = declared.get("package_unit")
-    if package and package not in kept_units and _system.is_masked(os.path.join(UNITS, package)):
-        _system.systemctl("unmask", package)  # it stays stopped and disabled
-    _system.systemctl("daemon-reload")
+    if package and package not in kept_units and _machine.is_masked(os.path.join(UNITS, package)):
+        _machine.systemctl("unmask", package)  # it stays stopped and disabled
+    _machine.systemctl("daemon-reload")
     role = declared.get("role")
     if role:
         if _monitor_role.is_there(role):
@@ -261,8 +261,8 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
             warnings.append(
                 f"The role {account} was not removed: no server listens on {_monitor_role.socket_of(role)}."
             )
-    if _system.has_account(account):
-        _system.remove_account(account)
+    if _machine.has_account(account):
+        _machine.remove_account(account)
     for directory in (ETC, OPT):
         shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
         with contextlib.suppress(OSError):  # there are others, or none
@@ -271,7 +271,7 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
 
 
 def _read_declared(name: str) -> dict[str, Any]:
-    text = _system.read_text(os.path.join(ETC, name, DECLARED))
+    text = _machine.read_text(os.path.join(ETC, name, DECLARED))
     try:
         found = json.loads(text or "{}")
     except ValueError:

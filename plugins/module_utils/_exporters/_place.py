@@ -19,7 +19,7 @@ from typing import Any
 
 from .._errors import InvalidOption
 from .._secret_files import secret
-from . import _certificates, _monitor_role, _passwords, _system, _unit
+from . import _certificates, _machine, _monitor_role, _passwords, _unit
 from ._archives import Version
 from ._catalogue import KINDS
 from ._model import FILES, NO_TLS, SELF_SIGNED, Exporter, Kind
@@ -63,11 +63,11 @@ class Place:
     def masks(self) -> str:
         """The package's own unit, while it can still be started; empty when it cannot."""
         unit = package_unit(self.exporter)
-        return unit if unit and not _system.is_masked(os.path.join(UNITS, unit)) else ""
+        return unit if unit and not _machine.is_masked(os.path.join(UNITS, unit)) else ""
 
     def want(self, path: str, content: str, mode: int, shown: str) -> None:
         """A file that shall be so; noted when it is not."""
-        present = _system.read_text(path)
+        present = _machine.read_text(path)
         if present != content or os.stat(path).st_mode & 0o7777 != mode:
             self.files[path] = (content, mode)
             self.restart = True
@@ -104,8 +104,8 @@ def look(exporter: Exporter, *, check_mode: bool) -> Place:
     program = version.linked if version is not None else kind.package.program if kind.package is not None else ""
     place = Place(exporter, kind, options, version, program, None)
     if not check_mode:
-        _system.require_groups(kind.groups, exporter.name)
-    if not _system.has_account(exporter.account):
+        _machine.require_groups(kind.groups, exporter.name)
+    if not _machine.has_account(exporter.account):
         place.steps.append(f"{exporter.name}: make the account {exporter.account}")
     if version is not None and not version.is_here:
         place.steps.append(f"{exporter.name}: fetch version {version.version}")
@@ -176,7 +176,7 @@ def _want_files(place: Place) -> None:
 
 
 def _hashes(place: Place) -> dict[str, str]:
-    text = _system.read_text(os.path.join(place.directory, _unit.WEB))
+    text = _machine.read_text(os.path.join(place.directory, _unit.WEB))
     present: Any = {}
     if text is not None:
         with contextlib.suppress(ValueError):  # what somebody else wrote there is written anew
@@ -200,7 +200,7 @@ def _look_at_systemd(place: Place) -> None:
     exporter = place.exporter
     if place.masks:
         place.steps.append(f"{exporter.name}: mask {place.masks}, whose place it takes")
-    state = _system.state_of(exporter.unit)
+    state = _machine.state_of(exporter.unit)
     if not place.restart and not (state.active and not state.program_is_gone):
         place.restart = True
         place.steps.append(f"{exporter.name}: start it")
@@ -227,7 +227,7 @@ def differences(place: Place) -> Iterator[dict[str, str]]:
             yield {
                 "before_header": path,
                 "after_header": path,
-                "before": _system.read_text(path) or "",
+                "before": _machine.read_text(path) or "",
                 "after": content,
             }
         else:

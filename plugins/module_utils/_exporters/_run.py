@@ -14,7 +14,7 @@ from typing import Any
 from .._errors import Unsupported
 from .._run import Module, guarded
 from .._spec import Spec
-from . import _apply, _place, _system
+from . import _apply, _machine, _place
 from ._model import Exporter
 from ._parse import parse_exporters
 from ._place import Place
@@ -44,7 +44,7 @@ def _run(module: Module) -> dict[str, Any]:
         declared = json.loads(params["declaration"]) if params["declaration"] else params["exporters"]
         exporters = parse_exporters(declared, textfile_dir=params["textfile_dir"] or "", mirror=params["mirror"] or "")
     leftovers = _apply.leftovers({exporter.name for exporter in exporters})
-    if (exporters or leftovers) and not _system.is_running_systemd():
+    if (exporters or leftovers) and not _machine.is_running_systemd():
         raise Unsupported("This host does not run systemd, which starts the exporters.", stage="preflight")
     if params["state"] == PLANNED:
         return _planned(exporters, leftovers)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from .._errors import NotFound
 from .._process import find_program, run
+from .._system._systemd import show
 
 _TIMEOUT = 120.0
 
@@ -56,8 +57,7 @@ def is_running_systemd() -> bool:
 
 def state_of(unit: str) -> State:
     """How a unit is; one that there is not is neither active nor enabled."""
-    shown = systemctl("show", "--property=ActiveState,UnitFileState,NRestarts,MainPID", unit)
-    values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    (values,) = show([unit], ["ActiveState", "UnitFileState", "NRestarts", "MainPID"], _TIMEOUT)
     return State(
         active=values.get("ActiveState") == "active",
         enabled=values.get("UnitFileState") == "enabled",
