@@ -21,7 +21,9 @@ class Host:
     """A host that looks after itself; needs no root.
 
     Attributes:
-        components, repositories: what it declares; `write` them after a change.
+        components, repositories, maintenance: what it declares; `write` them after a change.
+        textfile_dir: where it writes metrics of maintenance, if anywhere.
+        tell: from which severity on findings of maintenance are told.
     """
 
     name = "here"
@@ -31,6 +33,9 @@ class Host:
         self.repository = directory / "repository"
         self.repositories: dict[str, Any] = {"primary": {"type": "local", "path": str(self.repository)}}
         self.components: list[dict[str, Any]] = []
+        self.maintenance: list[dict[str, Any]] = []
+        self.textfile_dir: Path | None = None
+        self.tell = "critical"
         self.notifications: dict[str, Any] = {"channels": []}
         for path in ("etc/holdfast", "opt/holdfast", "var/lib/holdfast/ansible/tmp", "var/log/holdfast"):
             (self.root / path).mkdir(parents=True)
@@ -56,12 +61,17 @@ class Host:
             "ansible_python_interpreter": sys.executable,
             "holdfast_interpreter": sys.executable,
             "holdfast_repositories": self.repositories,
-            "holdfast_components": self.components,
+            **({"holdfast_components": self.components} if self.components else {}),
+            **({"holdfast_maintenance": self.maintenance} if self.maintenance else {}),
+            **({"holdfast_textfile_dir": str(self.textfile_dir)} if self.textfile_dir else {}),
         }
         etc = self.root / "etc/holdfast"
         (etc / "inventory.yml").write_text(json.dumps({"all": {"hosts": {self.name: variables}}}))
         (etc / "ansible.cfg").write_text("[defaults]\n")
-        (etc / "host.json").write_text(json.dumps({"inventory_hostname": self.name}))
+        names = [{"name": each["name"]} for each in self.components]
+        looked_after = {"tell": self.tell, "parts": ["daily"] if self.maintenance else [], "tasks": []}
+        host = {"inventory_hostname": self.name, "components": names, "maintenance": looked_after}
+        (etc / "host.json").write_text(json.dumps(host))
         (etc / "notify.json").write_text(json.dumps(self.notifications))
 
     @property
