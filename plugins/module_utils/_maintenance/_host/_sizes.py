@@ -54,14 +54,14 @@ def measure(path: str, deadline: Deadline) -> Size:
     """
     try:
         place = os.path.realpath(path)
-        device = os.stat(place).st_dev
+        itself = os.stat(place)
         with os.scandir(place):
             pass
     except PermissionError:
         raise PermissionDenied(f"{path} may not be read.", hint="Run as root (become).") from None
     except OSError as error:
         raise NotFound(f"{path} cannot be measured: {error.strerror}.") from None
-    size = Size(path)
+    size = Size(path, itself.st_blocks * _BLOCK)
     linked: set[int] = set()
     waiting = [(place, "")]
     while waiting:
@@ -77,7 +77,7 @@ def measure(path: str, deadline: Deadline) -> Size:
         with entries:
             for entry in entries:
                 with contextlib.suppress(OSError):  # it is gone meanwhile
-                    _count(entry, top, device, size, linked, waiting)
+                    _count(entry, top, itself.st_dev, size, linked, waiting)
     return size
 
 

@@ -164,11 +164,16 @@ def newer_kernel(versions: dict[str, str], release: str, build: str) -> str:
     built = re.search(r"Debian (\S+) \(", build)
     if built and built[1] != running:
         return f"{release} was upgraded from {built[1]} to {running}"
-    flavour = release.rpartition("-")[2]
     images = (name[len("linux-image-") :] for name in versions if name.startswith("linux-image-"))
-    others = [name for name in images if name[:1].isdigit() and name.rpartition("-")[2] == flavour]
+    others = [name for name in images if _flavour(name) and _flavour(name) == _flavour(release)]
     newest = max(others, key=_natural, default=release)
     return f"{newest} is installed" if _natural(newest) > _natural(release) else ""
+
+
+def _flavour(release: str) -> str:
+    """`amd64` of `6.1.0-28-amd64` and `6.12.48+deb13-amd64`; empty for what is no release of a kernel."""
+    match = re.fullmatch(r"\d[\w.+~]*-(?:\d+-)?(?P<flavour>.+)", release)
+    return match["flavour"] if match else ""
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
