@@ -12,9 +12,10 @@ import pytest
 import yaml
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.plugins.module_utils._health import _parse as health
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._parse import parse_maintenance
 from ansible_collections.holdfast.ops.plugins.module_utils._notify._parse import Notifications
 from ansible_collections.holdfast.ops.plugins.plugin_utils._declared import read_declaration
-from ansible_collections.holdfast.ops.plugins.plugin_utils._host import files_of, read_host
+from ansible_collections.holdfast.ops.plugins.plugin_utils._host import files_of, parts_of, read_host
 
 SECRETS = {
     "key": "hush-key {{ 1 }}",
@@ -22,6 +23,7 @@ SECRETS = {
     "history": "hush-history",
     "webhook": "https://hooks.slack.com/services/T0/B0/hush-webhook-0123456789",
     "check": "hush-check",
+    "task": "hush-task {{ 2 }}",
 }
 DECLARED: dict[str, Any] = {
     "holdfast_repositories": {
@@ -56,6 +58,24 @@ DECLARED: dict[str, Any] = {
         },
     ],
     "holdfast_health_listen": "127.0.0.1:9880",
+    "holdfast_maintenance": [
+        {"name": "sizes", "kind": "postgresql_report", "database": "a"},
+        {
+            "name": "purge",
+            "kind": "postgresql_purge",
+            "every": "weekly",
+            "backup": ["db"],
+            "database": "a",
+            "login_host": "db.example.com",
+            "login_password": SECRETS["task"],
+            "table": "t",
+            "column": "c",
+            "older_than": "90d",
+            "archive_directory": "/srv/archive/",
+        },
+    ],
+    "holdfast_maintenance_tell": "warning",
+    "holdfast_textfile_dir": "/var/lib/metrics",
     "holdfast_time_zone": "Europe/Berlin",
 }
 
@@ -107,13 +127,16 @@ def test_with_the_secrets_put_back_the_inventory_says_what_was_declared() -> Non
             }
         return [put_back(item) for item in value] if isinstance(value, list) else value
 
-    for name in ("holdfast_repositories", "holdfast_components"):
+    for name in ("holdfast_repositories", "holdfast_components", "holdfast_maintenance"):
         assert put_back(variables[name]) == DECLARED[name]
     # And the host's own playbooks understand it.
     declaration = read_declaration(variables["holdfast_components"], variables["holdfast_repositories"])
     args = declaration.components[0].module_args("backup")
     assert args["login_password_file"] == "/etc/holdfast/secrets/component-db-login_password"
     assert "login_password" not in args
+    _sizes, purge = parse_maintenance(variables["holdfast_maintenance"], components={"db", "files"}).tasks
+    assert purge.options["login_password_file"] == "/etc/holdfast/secrets/maintenance-purge-login_password"
+    assert variables["holdfast_textfile_dir"] == "/var/lib/metrics"
 
 
 def test_nothing_of_how_the_controller_logs_in_goes_to_the_host() -> None:
@@ -142,6 +165,30 @@ def test_the_command_learns_names_and_no_secret() -> None:
         ("files", None, []),
     ]
     assert (host["scheduler"], host["time_zone"]) == ("timer", "Europe/Berlin")
+    assert host["maintenance"] == {
+        "tell": "warning",
+        "parts": ["daily", "weekly"],
+        "tasks": [
+            {"name": "sizes", "kind": "postgresql_report", "every": "daily", "action": False},
+            {"name": "purge", "kind": "postgresql_purge", "every": "weekly", "action": True},
+        ],
+    }
+
+
+def test_a_part_writes_where_its_actions_and_their_backups_do() -> None:
+    parts = parts_of(read_host(DECLARED))
+    assert parts["daily"] == {
+        "schedule": "06:30", "tasks": ["sizes"], "directories": ["/var/lib/metrics"], "shared_tmp": False,
+    }  # fmt: skip
+    assert parts["weekly"]["directories"] == ["/mnt/backups", "/srv/archive", "/var/lib/metrics"]
+
+
+def test_a_task_may_only_back_up_what_is_declared() -> None:
+    task = {**DECLARED["holdfast_maintenance"][1], "backup": ["dbb"]}
+    (problem,) = problems(holdfast_maintenance=[task])
+    assert problem == "maintenance task purge: backup[0]: no such component is declared, did you mean db?"
+    # Where the components themselves cannot be read, nothing is said of what names them.
+    assert not [line for line in problems(holdfast_maintenance=[task], holdfast_components="x") if "purge" in line]
 
 
 def test_a_host_without_components_is_one_too() -> None:
@@ -149,7 +196,9 @@ def test_a_host_without_components_is_one_too() -> None:
     assert "holdfast_components" not in files["inventory.yml"]
     assert read_host({}).work == ()
     # Repositories and channels often stand for all hosts; they give none something to do.
-    assert read_host({**DECLARED, "holdfast_components": None, "holdfast_health_checks": None}).work == ()
+    nothing = {"holdfast_components": None, "holdfast_health_checks": None, "holdfast_maintenance": None}
+    assert read_host({**DECLARED, **nothing}).work == ()
+    assert read_host({"holdfast_maintenance": DECLARED["holdfast_maintenance"][:1]}).work == ("holdfast_maintenance",)
 
 
 def test_the_problems_of_all_parts_come_at_once() -> None:
@@ -157,6 +206,8 @@ def test_the_problems_of_all_parts_come_at_once() -> None:
         holdfast_components=[{"name": "db", "engine": "postgres", "repositories": ["primary"], "database": "x"}],
         holdfast_notifications=[{"name": "team", "type": "slak"}],
         holdfast_health_checks=[{"name": "web", "kind": "htp"}],
+        holdfast_maintenance=[{"name": "sizes", "kind": "postgresql_reprt"}],
+        holdfast_maintenance_schedules={"dialy": "02:00"},
         holdfast_scheduler="timr",
         holdfast_time_zone="Europe/Berln",
         holdfast_logs="no list",
@@ -166,6 +217,8 @@ def test_the_problems_of_all_parts_come_at_once() -> None:
         "component db: engine: there is no such engine, did you mean postgresql?",
         "notification channel team: type: there is no such type, did you mean slack?",
         "health check web: kind: there is no such kind, did you mean http?",
+        "maintenance task sizes: kind: there is no such kind, did you mean postgresql_report?",
+        "holdfast_maintenance_schedules: dialy: unknown key, did you mean daily?",
         "holdfast_scheduler: is none of its choices, did you mean timer?",
         "holdfast_time_zone: is a time zone that there is not, did you mean Europe/Berlin?",
     ):
@@ -207,12 +260,17 @@ def test_a_cleanup_may_not_reach_a_repository() -> None:
 
 def test_what_cron_cannot_say_is_refused_before_the_host_is_touched() -> None:
     components = [{**DECLARED["holdfast_components"][1], "schedule": "*-*-* 02:00:30"}]
-    assert read_host({**DECLARED, "holdfast_components": components})
-    (problem,) = problems(holdfast_components=components, holdfast_scheduler="cron")
+    changes = {"holdfast_components": components, "holdfast_maintenance": None}
+    assert read_host({**DECLARED, **changes})
+    (problem,) = problems(**changes, holdfast_scheduler="cron")
     assert problem.startswith("component files: schedule: ")
+    (problem,) = problems(holdfast_maintenance_schedules={"weekly": "*-*~01"}, holdfast_scheduler="cron")
+    assert problem.startswith("holdfast_maintenance_schedules: weekly: ")
 
 
-@pytest.mark.parametrize("name", ["holdfast_scheduler", "holdfast_time_zone", "holdfast_health_listen"])
+@pytest.mark.parametrize(
+    "name", ["holdfast_scheduler", "holdfast_time_zone", "holdfast_health_listen", "holdfast_textfile_dir"]
+)
 @pytest.mark.parametrize("value", [["hush"], {"hush": "hush"}, 42, "hush hush"])
 def test_no_value_is_repeated(name: str, value: Any) -> None:
     assert "hush" not in "".join(problems(**{name: value}))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.holdfast.ops.plugins.filter import maintenance_jobs
 from ansible_collections.holdfast.ops.plugins.filter.jobs import FilterModule
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.plugins.module_utils._schedules._jobs import MARGIN, Clocks, plan_jobs
@@ -76,6 +77,17 @@ def test_the_filter_gives_both_forms() -> None:
     for zones in (("Europe/Belrin", None), ("UTC", "Nowhere/Else"), ("UTC", "Europe/Berlin")):
         with pytest.raises(AnsibleFilterError):
             jobs({"db": policy()}, *zones)
+
+
+def test_the_parts_of_maintenance_are_jobs_too() -> None:
+    parts = {"daily": {"schedule": "06:30", "directories": ["/m"]}, "monthly": {"schedule": "never"}}
+    jobs = maintenance_jobs.FilterModule().filters()["maintenance_jobs"]
+    (daily,) = jobs(parts, "Europe/Berlin", "Europe/Berlin", 60)
+    assert (daily["unit"], daily["verb"], daily["subject"]) == ("holdfast-maintenance-daily", "maintenance", "daily")
+    assert (daily["on_calendar"], daily["cron"]) == (["*-*-* 06:30:00 Europe/Berlin"], ["30 6 * * *"])
+    assert (daily["timeout_seconds"], daily["directories"], daily["shared_tmp"]) == (60, ["/m"], False)
+    with pytest.raises(AnsibleFilterError, match="holdfast_maintenance_schedules: weekly: names seconds"):
+        jobs({"weekly": {"schedule": "02:00:30"}}, "UTC", "UTC")
 
 
 def test_where_jobs_write() -> None:
