@@ -131,12 +131,13 @@ class Engine:
         used = {each["ImageID"] for each in self._containers() if each["Id"] not in gone}
         listed = self._docker.get("/images/json", {"all": "true"})
         parents = {each["Id"]: each.get("ParentId") or "" for each in listed}
-        children = set(parents.values())
-        found = {}
+        built_on = set(parents.values())
+        found, steps = {}, set()
         for each in listed:
             references = _references(each)
-            if not references and each["Id"] in children:
-                continue  # a step on the way to another image
+            if not references and each["Id"] in built_on:
+                steps.add(each["Id"])  # on the way to another image, with which it goes or stays
+                continue
             if each["Id"] in used or self._wanted.excluded(each.get("Labels")):
                 continue
             if self._wanted.images == DANGLING and references:
@@ -144,12 +145,11 @@ class Engine:
             item = self._image(each, references)
             if item is not None and self._old(item.since, self._wanted.images_age):
                 found[item.id] = item
-        for each in listed:  # what an image that stays is built on stays as well
-            ancestor = "" if each["Id"] in found else parents[each["Id"]]
-            while ancestor:
+        for name in parents.keys() - found.keys() - steps:
+            for ancestor in _ancestors(name, parents):
                 found.pop(ancestor, None)
-                ancestor = parents.get(ancestor, "")
-        yield from found.values()
+        # What others are built on comes after them.
+        yield from sorted(found.values(), key=lambda item: -len(_ancestors(item.id, parents)))
 
     def _image(self, listed: Mapping[str, Any], references: tuple[str, ...]) -> Item | None:
         try:
@@ -185,6 +185,15 @@ class Engine:
                 size = sizes.get(each["Name"], -1)
                 name = each["Name"]
                 yield Item(VOLUME, name, name, size if size >= 0 else None, _latest(each.get("CreatedAt")))
+
+
+def _ancestors(name: str, parents: Mapping[str, str]) -> list[str]:
+    """What an image is built on, as far as the engine knows (its own builds alone)."""
+    found: list[str] = []
+    while parents.get(name):
+        name = parents[name]
+        found.append(name)
+    return found
 
 
 def _references(image: Mapping[str, Any]) -> tuple[str, ...]:
