@@ -411,3 +411,9 @@ def test_notes_and_plans_are_shown() -> None:
         assert "would change" in text
     done = replace(run, tasks=[replace(run.tasks[2], acted=True)])
     assert "changed" in to_markdown(done, NO_PAST) and "would change" not in to_markdown(done, NO_PAST)
+
+
+def test_the_page_lies_in_python_files() -> None:
+    """Of module_utils, Ansible sends a host the Python files that are imported, and no other."""
+    room = Path(__file__).parents[2] / "plugins/module_utils/_maintenance/_report"
+    assert {path.suffix for path in room.iterdir() if path.is_file()} == {".py"}

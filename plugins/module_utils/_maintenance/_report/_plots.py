@@ -20,7 +20,7 @@ from .._section import BYTES, COUNT, PERCENT
 from ._units import day, shown
 
 WIDTH, HEIGHT = 320, 128
-LEFT, RIGHT, TOP, BOTTOM = 54, 8, 8, 20
+LEFT, RIGHT, TOP, BOTTOM = 58, 8, 8, 20
 """Room around the plotted area: values to its left, times below."""
 
 POINTS = 60

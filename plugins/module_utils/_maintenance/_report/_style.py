@@ -92,11 +92,13 @@ nav .count { margin-left: auto; color: var(--quiet); font-variant-numeric: tabul
   nav ul { display: flex; gap: 0.5rem; overflow-x: auto; padding: 2px 0.6rem 0.5rem; scrollbar-width: thin; }
   nav a { background: var(--card); box-shadow: var(--shadow); white-space: nowrap; }
 }
+@media (min-width: 40rem) and (max-width: 63.99rem) {
+  nav ul { flex-wrap: wrap; }
+}
 @media (min-width: 64rem) {
   .columns { grid-template-columns: 15rem minmax(0, 1fr); gap: 3rem; }
   nav {
     position: sticky; top: 1.5rem; align-self: start; max-height: calc(100vh - 3rem); overflow-y: auto;
-    padding: 0 0.6rem;
   }
 }
 
@@ -143,7 +145,7 @@ pre.command {
 }
 .figure .change { color: var(--quiet); font-size: 0.875rem; }
 .line { width: 100%; height: auto; margin-top: 0.5rem; }
-.line text { fill: var(--quiet); font-size: 11px; font-variant-numeric: tabular-nums; }
+.line text { fill: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
 .line .grid { stroke: var(--rule); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .line .way {
   fill: none; stroke: var(--plot); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round;
