@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the holdfast.ops authors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal in a report on logs, newest first, from what journalctl writes. A real one is in Molecule."""
+"""The journal in a report on logs, newest first, from what journalctl writes. A real one is read in tests/slow."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from ..._spec import Spec
 from .._interface import Action
 from .._rd._names import means_everything, shown
 from .._rd._sample import CONTAINER_BATCH, LENGTHS
+from .._rd._session import within
 from .._rd._walk import Found, Walker, selection_of
 from .._section import CODE, COUNT, INFO, WARNING, Column, Finding, Measure, Section, Table, table_of
 
@@ -80,7 +81,7 @@ class RedisPurge(Action):
                 report.key(name).add(error.message)
 
     def look(self, deadline: Deadline) -> Section:
-        server = open_server(self.options)
+        server = within(self.options, deadline)
         with contextlib.closing(server):
             self._refuse(server)
             found = self._walker(server).count(lambda: deadline.left() < _RESERVE)

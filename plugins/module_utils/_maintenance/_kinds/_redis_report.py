@@ -49,7 +49,7 @@ class RedisReport(Kind):
             "use": {"type": "str", "choices": [AUTO, *USES], "default": AUTO},
             "databases": {"type": "list", "elements": "int"},
             "scan_seconds": {"type": "float", "default": 3.0},
-            "scan_keys": {"type": "int", "default": 100000},
+            "scan_keys": {"type": "int", "default": 100000, "no_log": False},
             "big_size": {"type": "str", "default": "1MiB"},
             "big_elements": {"type": "int", "default": 10000},
             "cache_patterns": {

@@ -28,6 +28,16 @@ RIGHTS = (
 """What an ACL user needs for the whole report, beside the right to read the keys."""
 
 
+def within(options: Mapping[str, Any], deadline: Deadline) -> Server:
+    """The server of the options, which is not waited for beyond the deadline.
+
+    Raises:
+        InvalidOption: the options contradict each other.
+    """
+    patience = min(int(options.get("connect_timeout") or 10), max(1, int(deadline.remaining("connecting"))))
+    return open_server({**options, "connect_timeout": patience})
+
+
 class Session:
     """A server that is asked by somebody who may not be allowed everything.
 
@@ -41,8 +51,7 @@ class Session:
         Raises:
             InvalidOption: the options contradict each other.
         """
-        patience = min(int(options.get("connect_timeout") or 10), max(1, int(deadline.remaining("connecting"))))
-        self.server: Server = open_server({**options, "connect_timeout": patience})
+        self.server = within(options, deadline)
         self.where = self.server.where
         self.refused: dict[str, str] = {}
 
