@@ -68,7 +68,7 @@ def btree_pages(fields: Sequence[Field], rows: float, page: int, fill: int = 90)
     level = _pages(rows, size, room)
     total = level
     while level > 1:
-        level = math.ceil(level * size / room)
+        level = math.ceil(level / max(2, int(room / size)))
         total += level
     return total + 1  # and the page that says where the root is
 
@@ -92,7 +92,7 @@ def _data(fields: Iterable[Field]) -> float:
         padding = -offset % align if exact else (align - 1) / 2
         exact = exact and field.length > 0 and not field.nulls
         offset += (padding + (field.length if field.length > 0 else field.width)) * (1 - field.nulls)
-    return _aligned(offset) if exact else offset + (_MAXALIGN - 1) / 2
+    return _aligned(offset) if exact else max(_aligned(offset), offset + (_MAXALIGN - 1) / 2)
 
 
 def _aligned(size: float) -> float:

@@ -270,11 +270,11 @@ class _Fields:
         own = {row["oid"]: row for row in [*heaps, *trees]}
         tables_of = {row["table_oid"] for row in trees}
         oids = sorted({*own, *tables_of})
-        names = {str(row["relation"]) for row in own.values()} | {str(by_oid[oid]["relation"]) for oid in tables_of}
+        named = [*heaps, *(by_oid[oid] for oid in tables_of), *(row for row in trees if 0 in row["columns"])]
         self._columns: dict[int, list[Row]] = {}
         for column in look.rows(sql.COLUMNS.of(oids=",".join(map(str, oids)))):
             self._columns.setdefault(column["oid"], []).append(column)
-        widths = look.rows(sql.WIDTHS.of(names=literals(sorted(names))))
+        widths = look.rows(sql.WIDTHS.of(names=literals(sorted({str(row["relation"]) for row in named}))))
         self._widths = {(row["schema"], row["relation"], row["name"]): row for row in widths}
 
     def of_table(self, row: Row) -> list[Field] | None:

@@ -275,7 +275,7 @@ WIDTHS = Query(
     4,
     """
 SELECT s.schemaname AS schema, s.tablename AS relation, s.attname AS name, s.avg_width AS width, s.null_frac AS nulls
-  FROM pg_catalog.pg_stats s WHERE NOT s.inherited AND s.tablename = ANY ({names})""",
+  FROM pg_catalog.pg_stats s WHERE NOT s.inherited AND s.tablename = ANY ({names}::name[])""",
 )
 
 PGSTATTUPLE = Query(
