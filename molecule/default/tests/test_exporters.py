@@ -151,12 +151,11 @@ def test_units_are_hardened_and_live_on_after_scrapes(name: str, prometheus: Hos
 
 def test_every_collector_succeeds_that_does_so_without_the_sandbox(name: str) -> None:
     host = connect(name)
-    run(
-        host,
-        "systemd-run --quiet --unit=free prometheus-node-exporter --collector.systemd --web.listen-address=127.0.0.1:9199",
-    )
+    listen = "127.0.0.1:9199"
+    command = f"prometheus-node-exporter --collector.systemd --web.listen-address={listen}"
+    run(host, f"systemd-run --quiet --unit=free {command}")
     try:
-        free = wait_for("it", lambda: host.run("curl -sS --fail http://127.0.0.1:9199/metrics").stdout, 20)
+        free = wait_for("it", lambda: host.run(f"curl -sS --fail http://{listen}/metrics").stdout, 20)
     finally:
         run(host, "systemctl stop free")
     expected = collectors(free)
