@@ -21,7 +21,7 @@ from testinfra.host import Host
 HOSTS = ["hf-default-12", "hf-default-13"]
 SERVICES = "hf-default-services"
 PORTS = {"node": 9100, "postgres": 9187, "redis": 9121, "blackbox": 9115, "process": 9256, "edge": 9101}
-PASSWORD = "molecules-scrape $1"
+PASSWORD = "molecules scrape"
 MOST_EXPOSED = 2.5
 
 
