@@ -223,7 +223,9 @@ def test_a_hostile_name_cannot_change_what_is_shown(server: Service) -> None:
 def test_a_user_with_few_rights_gets_what_there_is(server: Service) -> None:
     fill(server)
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "-@all", "+ping", "+info", "+select")
+        client.execute_command(
+            "ACL", "SETUSER", "reader", "on", ">secret", "resetkeys", "-@all", "+ping", "+info", "+select"
+        )
     section = report(server, login_user="reader", login_password="secret")
     (finding,) = found(section, "not_permitted")
     for command in ("SCAN", "CLIENT LIST", "SLOWLOG GET", "CONFIG GET"):
@@ -231,9 +233,9 @@ def test_a_user_with_few_rights_gets_what_there_is(server: Service) -> None:
     assert section.data["memory"]["used_bytes"] > 0
     assert section.data["sample"]["seen"] == 0
     with server.client() as client:  # what the advice says is enough
-        words = finding.advice.split("`")[1].replace("%R~*", "~*").split()
+        words = finding.advice.split("`")[1].split()
         if client.info()["redis_version"].startswith("6."):
-            words = [word.split("|")[0] for word in words]
+            words = [word.split("|")[0].replace("%R~*", "~*") for word in words]
         client.execute_command(*words)
     section = report(server, login_user="reader", login_password="secret")
     assert not found(section, "not_permitted")

@@ -9,11 +9,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.ops.plugins.module_utils._deadline import Deadline
 from ansible_collections.holdfast.ops.plugins.module_utils._engines._redis import RedisEngine
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     AuthenticationFailed,
@@ -22,6 +23,10 @@ from ansible_collections.holdfast.ops.plugins.module_utils._errors import (
     TlsFailed,
     ToolFailed,
 )
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._interface import Kind
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._redis_purge import RedisPurge
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._redis_report import RedisReport
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Section
 from ansible_collections.holdfast.ops.plugins.module_utils._operations._restore import RestoreSettings, restore
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
 from ansible_collections.holdfast.ops.tests.support.debian import Authority
@@ -139,6 +144,36 @@ def test_the_lines_by_hand_bring_it_back(build: Build, sessions: Sessions) -> No
         assert contents(other) == before
 
 
+def look(kind: type[Kind], options: Mapping[str, Any]) -> Section:
+    """What a kind of maintenance has to tell, with time for all keys on a busy machine."""
+    defaults = {name: option.get("default") for name, option in kind.SPEC.options.items()}
+    patient = {"scan_seconds": 60.0} if kind is RedisReport else {}
+    return kind({**defaults, **patient, **options}).look(Deadline(120))
+
+
+def test_the_report_and_the_purge_know_redis_7(build: Build) -> None:
+    with Service(build) as server, server.client() as client:
+        fill(server)
+        client.set("big", b"x" * 2_000_000)
+        client.execute_command("ACL", "SETUSER", "report", "on", ">secret", "resetkeys", "-@all")
+        options = {"login_port": server.port, "login_user": "report", "login_password": "secret"}
+        (denied,) = (each for each in look(RedisReport, options).findings if each.code == "not_permitted")
+        client.execute_command(*denied.advice.split("`")[1].split())  # with %R~ and subcommands, which Redis 6 lacks
+        section = look(RedisReport, options)
+        assert not [each for each in section.findings if each.code == "not_permitted"]
+        assert [each.subject for each in section.findings if each.code == "big_key"] == ["big"]
+        assert section.data["server"]["version"].startswith("7.")
+        assert section.data["sample"]["seen"] == client.dbsize() + 1  # one is in database 5
+        rights = ["+select", "+info", "+scan", "+type", "+pttl", "+object|idletime", "+unlink", "~string:*"]
+        client.execute_command("ACL", "SETUSER", "purge", "on", ">secret", "-@all", *rights)
+        options = {**options, "login_user": "purge", "patterns": ["string:*"], "types": ["string"]}
+        before = client.dbsize()
+        defaults = {name: option.get("default") for name, option in RedisPurge.SPEC.options.items()}
+        assert look(RedisPurge, options).data["planned"] == 500
+        assert RedisPurge({**defaults, **options}).act(Progress()).data["removed"] == 500
+        assert client.dbsize() == before - 500
+
+
 # In a container.
 
 
@@ -197,6 +232,22 @@ def test_a_container_is_backed_up_and_restored(
     assert server.ask("EXISTS", "mistake") == "0"
     assert server.ask("SET", "writable", "1") == "OK"
     assert {path.stat().st_uid for path in (tmp_path / "data").iterdir() if "previous" not in path.name} == {999}
+
+
+@needs_docker
+def test_a_container_is_reported_on_and_purged(engine: DockerEngine, tmp_path: Path) -> None:
+    server = RedisContainer(engine, tmp_path / "data")
+    for number in range(30):
+        server.ask("SET", f"cache:page:{number}", "x" * number)
+    server.ask("SET", "customer", "1")
+    section = look(RedisReport, server.options)
+    assert section.data["sample"] == {**section.data["sample"], "keys": 31, "seen": 31, "complete": True}
+    assert not [each for each in section.findings if each.code == "not_permitted"]
+    options = {**server.options, "patterns": ["cache:page:*"]}
+    assert look(RedisPurge, options).data["planned"] == 30
+    defaults = {name: option.get("default") for name, option in RedisPurge.SPEC.options.items()}
+    assert RedisPurge({**defaults, **options}).act(Progress()).data["removed"] == 30
+    assert server.ask("DBSIZE") == "1"
 
 
 @needs_docker
