@@ -125,10 +125,10 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
     ),
     "maintenance": (
         Metric("holdfast_maintenance_last_run_timestamp_seconds", GAUGE, "When the part's last scheduled run ended."),
-        Metric("holdfast_maintenance_last_run_success", GAUGE, "Whether every task of it told what it found, or acted."),
+        Metric("holdfast_maintenance_last_run_success", GAUGE, "Whether every task of it told what it found."),
         Metric("holdfast_maintenance_last_success_timestamp_seconds", GAUGE, "When such a run last ended."),
         Metric("holdfast_maintenance_duration_seconds", GAUGE, "How long the part's last scheduled run took."),
-        Metric("holdfast_maintenance_max_age_seconds", GAUGE, "Declared: the longest time between two runs of the part."),
+        Metric("holdfast_maintenance_max_age_seconds", GAUGE, "Declared: the longest time between two runs."),
         Metric("holdfast_maintenance_findings", GAUGE, "What a task found when it last looked, by severity."),
         Metric("holdfast_maintenance_task_success", GAUGE, "Whether a task told what it found (1) or failed (0)."),
     ),

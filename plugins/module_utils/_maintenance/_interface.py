@@ -71,7 +71,7 @@ class Kind(abc.ABC):
 
     @classmethod
     def written(cls, options: Mapping[str, Any]) -> Sequence[str]:
-        """Directories that it writes to when it acts, beside /var/lib/holdfast: the sandbox of its job leaves them open.
+        """Directories that it writes to when it acts, beside /var/lib/holdfast: its job's sandbox leaves them open.
 
         Runs on the controller. Caches that tools keep in a home belong into a place of ours, for homes are read-only.
         """
