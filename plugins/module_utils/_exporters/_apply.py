@@ -26,6 +26,7 @@ from .._errors import HoldfastError, InvalidOption, MissingDependency, NotProved
 from .._process import run
 from .._replace import replace_file
 from . import _archives, _machine, _monitor_role, _scrape, _unit
+from ._parse import NAME
 from ._place import DECLARED, ETC, OPT, UNITS, Place, has_role
 
 _TIMEOUT = 30.0
@@ -76,7 +77,7 @@ def _check_flags(place: Place, program: str) -> None:
 
 def _knows(text: str, flag: str) -> bool:
     plain = flag[3:] if flag.startswith("no-") else flag
-    return any(re.search(rf"(?<![\w.-])--?(?:\[no-\])?{re.escape(name)}(?![\w.-])", text) for name in {flag, plain})
+    return any(re.search(rf"(?<![\w.-])--?(?:\[no-\])?{re.escape(name)}(?![\w.-])", text) for name in (flag, plain))
 
 
 def _check_config(place: Place, program: str) -> None:
@@ -227,11 +228,9 @@ class _Before:
 
 def leftovers(wanted: set[str]) -> list[str]:
     """Names of exporters of ours that are on this host and not among those that are wanted."""
-    found = {
-        match[1] for name in _list(UNITS) if (match := re.fullmatch(r"holdfast-exporter-([a-z0-9-]+)\.service", name))
-    }
-    found |= {name for directory in (ETC, OPT) for name in _list(directory)}
-    return sorted(found - wanted)
+    units = (re.fullmatch(r"holdfast-exporter-(.+)\.service", name) for name in _list(UNITS))
+    found = {match[1] for match in units if match} | {name for place in (ETC, OPT) for name in _list(place)}
+    return sorted(name for name in found - wanted if re.fullmatch(NAME, name))
 
 
 def remove(name: str, kept_units: set[str]) -> list[str]:

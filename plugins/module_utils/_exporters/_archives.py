@@ -176,7 +176,7 @@ class Version:
         if self.path:
             return open(self.path, "rb")
         request = urllib.request.Request(self.url, headers={"User-Agent": "holdfast.ops"})
-        opened: IO[bytes] = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        opened: IO[bytes] = urllib.request.build_opener().open(request, timeout=_TIMEOUT)
         return opened
 
     def _unpack(self, archive: str, target: str) -> None:

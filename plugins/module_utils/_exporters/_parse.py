@@ -58,7 +58,7 @@ COMMON: Mapping[str, Mapping[str, Any]] = {
 }
 """The keys that every exporter has, whatever its kind."""
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,21}")
+NAME = r"[a-z][a-z0-9-]{0,21}"
 """With `exporter-` before it, the name of an account, which has 31 characters at most."""
 _LISTEN = re.compile(r"(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[?::1\]?")
@@ -114,7 +114,7 @@ def is_loopback(address: str) -> bool:
 def _parse(values: Mapping[Any, Any], report: Report, textfile_dir: str, mirror: str) -> Exporter | None:
     before = report.count
     given = check_by_kind(values, "kind", SPECS, COMMON, report)
-    if "name" in given and not _NAME.fullmatch(given["name"]):
+    if "name" in given and not re.fullmatch(NAME, given["name"]):
         report.key("name").add("must be up to 22 lower-case letters, digits and -, and begin with a letter")
     _check_arguments(given.get("arguments", []), report.key("arguments"))
     if report.count > before or given.get("kind") not in KINDS:
