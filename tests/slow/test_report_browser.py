@@ -124,8 +124,11 @@ def test_every_plot_is_drawn(page: Page, report: str) -> None:
     assert all(box["width"] > 200 and box["height"] > 20 for box in lines), lines
     assert len(boxes(page, "svg.line circle")) == 6 * 31
     bars = boxes(page, "svg.bar rect.fill")
-    assert len(bars) == 8 + 4 + 3 + 3  # one for each row of a table with a plotted column
-    assert all(box["width"] > 0 and box["height"] > 0 for box in bars), bars
+    assert len(bars) == 8 + 4 + 3 + 3 + 24  # one for each row of a table with a plotted column
+    assert all(box["width"] > 0 and box["height"] > 0 for box in bars[:18]), bars
+    columns = boxes(page, "svg:not(.bar) > g > rect.fill")
+    assert len(columns) == 24  # one for each hour
+    assert [box["height"] for box in columns][17:20] == pytest.approx([41 / 3.88, 100, 112 / 3.88], abs=0.01)
     # On the screen too: a bar is as long as its value is large.
     lengths = page.evaluate(
         "[...document.querySelectorAll('#task-1-table-1 + .scroll .fill')].map(e => e.getBoundingClientRect().width)"

@@ -30,13 +30,14 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section
     Table,
     table_of,
 )
+from ansible_collections.holdfast.ops.plugins.module_utils._manifest import rfc3339
 
 STARTED = datetime(2026, 11, 22, 6, 30, 0, 123000, tzinfo=timezone.utc)
 MIB, GIB = 2**20, 2**30
 
 
 def sample_run(started: datetime = STARTED, part: str = "daily") -> Run:
-    """Five tasks of which one failed: findings of every severity, tables with bars, figures, a planned purge."""
+    """Six tasks of which one failed: findings of every severity, tables with bars, figures, a planned purge."""
     age = (STARTED - started) / timedelta(days=1)
     return Run(
         host="omnidoc-1.example.org",
@@ -48,6 +49,7 @@ def sample_run(started: datetime = STARTED, part: str = "daily") -> Run:
             TaskResult("cache", "redis_report", 0.212, _cache(age)),
             TaskResult("old_projects", "postgresql_purge", 0.388, _purge()),
             TaskResult("host", "host_report", 0.641, _host(age)),
+            TaskResult("logs", "log_report", 0.094, _logs()),
             TaskResult(
                 "packages",
                 "package_report",
@@ -241,6 +243,27 @@ def _purge() -> Section:
         summary="1,234 of 48,110 rows would be deleted in 3 batches.",
         findings=(Finding("would_purge", INFO, "1,234 rows have not been updated for 90 days.", "public.projects"),),
         changed=True,
+    )
+
+
+def _logs() -> Section:
+    begin = STARTED.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    counts = [0, 0, 1, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0, 41, 388, 112, 9, 2, 0, 1]
+    rows = [{"hour": rfc3339(begin + timedelta(hours=hour)), "errors": count} for hour, count in enumerate(counts)]
+    columns = (Column("hour", "From", TIME), Column("errors", "Errors", COUNT))
+    return Section(
+        title="Errors in logs: 1d",
+        summary="560 errors in a day, most of them between midnight and three.",
+        findings=(
+            Finding(
+                "error_burst",
+                WARNING,
+                "388 errors in one hour, and 1 in an ordinary one: connection to server at ? failed.",
+                "/var/log/omnidoc/backend.log",
+                "journalctl --unit=omnidoc-backend --since='2026-11-22 00:00' --priority=err",
+            ),
+        ),
+        tables=(Table("errors_by_hour", "Errors by hour", columns, rows, plot="errors"),),
     )
 
 

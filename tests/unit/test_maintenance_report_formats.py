@@ -139,6 +139,7 @@ def test_findings_come_worst_first_and_otherwise_as_the_tasks_do() -> None:
         ("database", "bloated_table"),
         ("database", "unused_index"),
         ("cache", "big_key"),
+        ("logs", "error_burst"),
         ("database", "no_checksums"),
         ("old_projects", "would_purge"),
     ]
@@ -269,12 +270,12 @@ def shape(text: str) -> dict[str, int]:
 def test_markdown_has_everything() -> None:
     text = to_markdown(tidy(sample_run()), past_of(sample_run()))
     assert text.startswith("# Daily maintenance of omnidoc-1.example.org\n")
-    assert "**1 failed task, 2 critical findings, 3 warnings and 2 notes**" in text
+    assert "**1 failed task, 2 critical findings, 4 warnings and 2 notes**" in text
     assert text.index("**failed**") < text.index("**critical**") < text.index("**warning**") < text.index("**info**")
     assert "SELECT count(*) FROM messages WHERE conversation_id = $1 AND role \\|\\| $2 = $3" in text
     assert "| `public.document_chunks` |           6.1 GiB |" in text
     assert "██████████" in text
-    assert shape(text)["table_open"] == 3 + 4  # of figures, and with rows
+    assert shape(text)["table_open"] == 3 + 5  # of figures, and with rows
     assert "None." in text
 
 
@@ -354,10 +355,11 @@ def test_the_page_has_everything() -> None:
     page = to_html(tidy(sample_run()), past_of(sample_run()))
     tree = Tree(page)
     assert tree.open == []
-    assert len([each for each in tree.of("section") if each.get("class") == "task"]) == 5
+    assert len([each for each in tree.of("section") if each.get("class") == "task"]) == 6
     found = [str(each["class"]).split()[1] for each in tree.of("li") if str(each.get("class")).startswith("finding")]
-    assert found == ["critical"] * 3 + ["warning"] * 3 + ["info"] * 2
-    assert len([each for each in tree.of("svg") if each.get("class") == "bar"]) == 8 + 4 + 3 + 3
+    assert found == ["critical"] * 3 + ["warning"] * 4 + ["info"] * 2
+    assert len([each for each in tree.of("svg") if each.get("class") == "bar"]) == 8 + 4 + 3 + 3 + 24
+    assert len([each for each in tree.of("figure") if each.get("class") == "histogram"]) == 1
     assert len([each for each in tree.of("svg") if each.get("class") == "line"]) == 6
     ids = [attributes["id"] for _tag, attributes in tree.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -401,6 +403,18 @@ def test_no_text_breaks_out_of_the_page(text: str) -> None:
         assert not any(name.startswith("on") or name in ("style", "src") for name in attributes)
         assert str(attributes.get("href", "#")).startswith(("#", "data:,"))
     assert run.tasks[0].title in "".join(tree.texts)
+
+
+def test_few_moments_or_other_rows_have_no_histogram() -> None:
+    def drawn(unit: str, count: int) -> bool:
+        rows = [{"at": f"2026-11-{day + 1:02}T00:00:00.000Z", "n": day} for day in range(count)]
+        table = Table("t", "t", [Column("at", "At", unit), Column("n", "N", COUNT)], rows, plot="n")
+        page = to_html(
+            Run("h", "", STARTED, 1.0, [TaskResult("n", "k", 1.0, Section("t", "s", tables=[table]))]), NO_PAST
+        )
+        return 'class="histogram"' in page
+
+    assert [drawn("time", 4), drawn("time", 3), drawn("text", 4)] == [True, False, False]
 
 
 def test_notes_and_plans_are_shown() -> None:

@@ -43,6 +43,9 @@ LONG = 200
 
 _JOINTS = re.compile(r"(?<=[._/:,-])(?=\w)")
 
+MOMENTS = 4
+"""Rows of moments from which on a plotted column is drawn over them, rather than beside each."""
+
 GOOD = "good"
 """The tone of a task without findings."""
 
@@ -242,11 +245,31 @@ def _table(table: Table, anchor: str) -> dict[str, Any]:
     return {
         "id": anchor,
         "title": table.title,
+        "histogram": _histogram(table, columns[0], plotted) if plotted else None,
         "columns": [
             {"title": column.title, "classes": _classes(column, plotted=column is plotted)} for column in columns
         ],
         "rows": rows,
         "note": pieces(table.note),
+    }
+
+
+def _histogram(table: Table, first: Column, plotted: Column) -> dict[str, Any] | None:
+    """The plotted column over the moments of the first one; None when the rows are no moments, or too few."""
+    if first.unit != TIME or first is plotted or len(table.rows) < MOMENTS:
+        return None
+    rows = sorted(table.rows, key=lambda row: str(row[first.key]))
+    numbers = [number_of(row[plotted.key]) for row in rows]
+    moments = [shown(row[first.key], TIME) for row in rows]
+    values = [shown(row[plotted.key], plotted.unit) for row in rows]
+    most = shown(max((number for number in numbers if number is not None), default=0.0), plotted.unit)
+    lengths = bars(numbers, plotted.unit)
+    return {
+        "title": f"{plotted.title} over time",
+        "description": f"From {moments[0]} to {moments[-1]}, most {most}. The table below has all values.",
+        "most": most,
+        "ends": (moments[0], moments[-1]),
+        "columns": [(length or 0.0, f"{moment}: {value}") for length, moment, value in zip(lengths, moments, values)],
     }
 
 

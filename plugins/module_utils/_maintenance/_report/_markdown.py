@@ -163,8 +163,9 @@ def _measures(task: TaskResult, section: Section, history: History) -> Iterator[
         since = shown(way[0][0].isoformat(), "time")[:10] if len(way) > 1 else NOTHING
         values = [value for _at, value in thinned(way)][-_WAY:]
         rows.append([escaped(measure.title), shown(measure.value, measure.unit), change, since, _sparkline(values)])
-    titles = ["Figure", "Value", "Change", "Since", "Way"]
-    yield from _grid(titles, [False, True, True, False, False], rows)
+    titles, numbers = ["Figure", "Value", "Change", "Since", "Way"], [False, True, True, False, False]
+    used = 5 if any(row[4] for row in rows) else 2  # a first run has nothing to compare with
+    yield from _grid(titles[:used], numbers[:used], [row[:used] for row in rows])
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -55,6 +55,22 @@ r="{{ 3.5 if loop.last else 4 }}"><title>{{ plot.moments[loop.index0] | join(': 
 {% endfor %}
 </svg>
 {% endmacro %}
+{% macro histogram(plot, id) %}
+<figure class="histogram">
+<p class="quiet">Most: {{ plot.most }}</p>
+<svg viewBox="0 0 {{ plot.columns | length }} 100" preserveAspectRatio="none" role="img" \
+aria-labelledby="{{ id }}-t {{ id }}-d">
+<title id="{{ id }}-t">{{ plot.title }}</title>
+<desc id="{{ id }}-d">{{ plot.description }}</desc>
+{% for length, label in plot.columns %}
+<g><title>{{ label }}</title><rect class="track" x="{{ loop.index0 }}.1" width=".8" height="100"/>\
+<rect class="fill" x="{{ loop.index0 }}.1" width=".8" y="{{ (100 - length) | round(2) }}" \
+height="{{ length | round(2) }}"/></g>
+{% endfor %}
+</svg>
+<p class="ends quiet"><span>{{ plot.ends[0] }}</span><span>{{ plot.ends[1] }}</span></p>
+</figure>
+{% endmacro %}
 {% macro cell(each) %}
 {% if each.bar is not none %}
 <div><svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img"><title>{{ each.title }}</title>\
@@ -169,6 +185,10 @@ r="{{ 3.5 if loop.last else 4 }}"><title>{{ plot.moments[loop.index0] | join(': 
 {% for table in task.tables %}
 <div class="table">
 <h3 id="{{ table.id }}">{{ table.title }}</h3>
+{% if table.histogram %}
+{{ histogram(table.histogram, table.id) }}
+<details><summary>As a table</summary>
+{% endif %}
 {% if table.rows %}
 <div class="scroll" tabindex="0" role="region" aria-labelledby="{{ table.id }}">
 <table aria-labelledby="{{ table.id }}">
@@ -187,6 +207,9 @@ r="{{ 3.5 if loop.last else 4 }}"><title>{{ plot.moments[loop.index0] | join(': 
 </div>
 {% else %}
 <p class="none">None.</p>
+{% endif %}
+{% if table.histogram %}
+</details>
 {% endif %}
 {% if table.note %}<p class="quiet">{{ sentence(table.note) }}</p>{% endif %}
 </div>

@@ -190,6 +190,15 @@ thead .plot { text-align: right; }
 .bar { width: 100%; height: 0.625rem; border-radius: 3px; overflow: hidden; }
 .bar .track { fill: var(--track); }
 .bar .fill { fill: var(--plot); }
+.histogram {
+  margin-top: 0.6rem; padding: 0.75rem 1.15rem; background: var(--card); border-radius: 8px; box-shadow: var(--shadow);
+}
+.histogram svg { width: 100%; height: 6rem; margin: 0.4rem 0; border-bottom: 1px solid var(--quiet); }
+.histogram .track { fill: var(--plot); fill-opacity: 0; }
+.histogram g:hover .track { fill-opacity: 0.12; }
+.histogram .fill { fill: var(--plot); }
+.ends { display: flex; justify-content: space-between; gap: 1rem; }
+.ends span:last-child { text-align: right; }
 .none { margin-top: 0.4rem; color: var(--quiet); }
 .table > .quiet { margin-top: 0.5rem; max-width: 75ch; }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--rule); max-width: none; }
@@ -210,9 +219,9 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   .page { max-width: none; padding: 0; }
   nav, .skip, .figure details { display: none; }
   .columns { display: block; }
-  .finding, .figure, tr, .table > h3 { break-inside: avoid; }
+  .finding, .figure, .histogram, tr, .table > h3 { break-inside: avoid; }
   h2, h3, thead { break-after: avoid; }
-  .finding, .figure, .scroll { border: 1px solid var(--rule); }
+  .finding, .figure, .histogram, .scroll { border: 1px solid var(--rule); }
   .finding { border-left: 4px solid var(--tone); }
   .scroll { overflow: visible; }
   .code, .words, .long { min-width: 0; }
