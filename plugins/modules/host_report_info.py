@@ -16,7 +16,7 @@ description:
   - How full file systems are (space and inodes) and whether the kernel has made one read-only, how large directories
     are and what in them, memory, swap space, load, pressure (PSI), the processes that use most, traffic of disks and
     network, processes killed for want of memory, and whether something keeps the clock right.
-  - Reads the files of the kernel; no program is run. It takes O(sample) seconds and the walks through O(directories).
+  - Reads the files of the kernel. It takes O(sample) seconds and the walks through O(directories).
   - Of processes the name that the kernel has of them, the unit and the user are told. Command lines are not read, for
     they hold secrets.
 notes:
@@ -187,7 +187,7 @@ killed_for_memory:
   sample: 0
 clock:
   description: Whether something keeps the clock right (C(synchronised)), and by how much it may be wrong at most
-    (C(error_seconds)). Null where that may not be asked.
+    (C(error_seconds), null where only systemd could be asked). Null where that may not be asked.
   returned: on success
   type: dict
   sample: {synchronised: true, error_seconds: 0.02}

@@ -211,8 +211,7 @@ def test_the_system_s_packages_on_debian() -> None:
         return
     found = run_module("package_report_info", {"tool_seconds": 55})
     assert not found.get("failed"), found
-    codes = {each["code"] for each in found["findings"]}
-    assert "not_looked_at" not in codes or os.geteuid() != 0, found["findings"]
+    assert "not_looked_at" not in {each["code"] for each in found["findings"] if each["subject"] == "apt"}
     simulated = subprocess.run(
         ["apt-get", "-s", "-o", "Debug::NoLocking=true", "--ignore-hold", "dist-upgrade"],
         capture_output=True,

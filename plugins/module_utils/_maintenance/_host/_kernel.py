@@ -14,6 +14,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..._errors import HoldfastError
+from ..._process import find_program, run
 from ..._system import _cgroups
 
 RESOURCES = ("cpu", "io", "memory")
@@ -116,16 +118,25 @@ class _Timex(ctypes.Structure):
     ]
 
 
+_PATIENCE = 2.0
+"""Seconds for timedatectl, which may have to wait until systemd has started what answers it."""
+
 _FURTHEST = 16_000_000
 """Microseconds: the possible error grows up to this when nobody sets the clock; timedatectl judges by it, too."""
 
 
-def clock() -> tuple[bool, float] | None:
+def clock(timeout: float = _PATIENCE) -> tuple[bool, float | None] | None:
     """Whether something keeps the clock right, and by how many seconds at most it may be wrong then.
 
-    None where that may not be asked, as in some containers.
+    A unit's sandbox (ProtectClock) and some containers keep us from asking the kernel. systemd asks it for us, without
+    the error. None where neither says it.
     """
     said = _Timex()  # modes 0: it is only read
-    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(said)) < 0:
+    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(said)) >= 0:
+        return said.maxerror < _FURTHEST, said.maxerror / 1e6
+    try:
+        argv = [find_program("timedatectl"), "show", "--property=NTPSynchronized", "--value"]
+        answer = run(argv, timeout=timeout)[1].decode("ascii", "replace").strip()
+    except HoldfastError:
         return None
-    return said.maxerror < _FURTHEST, said.maxerror / 1e6
+    return (answer == "yes", None) if answer in ("yes", "no") else None

@@ -50,7 +50,7 @@ class Looked:
     uptime: float
     killed: int | None
     pressure: Mapping[str, Mapping[str, float]]
-    clock: tuple[bool, float] | None
+    clock: tuple[bool, float | None] | None
     seconds: float
     busy_percent: float
     waiting_percent: float

@@ -88,7 +88,8 @@ def worth_a_look(mounts: Sequence[Mount]) -> list[Mount]:
     """Each file system that can fill up, once, at the place where most of it is seen."""
     chosen: dict[str, Mount] = {}
     for mount in {mount.point: mount for mount in mounts}.values():  # the last one at a place hides the others
-        if mount.kind in _PASSED_OVER or (mount.kind in _MEMORY and (mount.point.count("/") > 2 or mount.read_only)):
+        hidden = mount.kind in _MEMORY and (mount.point.count("/") > 2 or mount.read_only)
+        if hidden or mount.kind in _PASSED_OVER or mount.point == "/dev":
             continue
         if mount.kind == "overlay" and mount.point != "/":
             continue  # of a container, and lies on a disk that is looked at anyway

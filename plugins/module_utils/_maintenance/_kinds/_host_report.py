@@ -25,7 +25,7 @@ from .._section import Section
 
 
 class HostReport(Kind):
-    """Reads the kernel's own files; no program is run."""
+    """Reads the kernel's own files; only about the clock another program may be asked (see `_kernel.clock`)."""
 
     name = "host_report"
     title = "File systems, memory, load, disks, network and processes"

@@ -17,7 +17,7 @@ from typing import Any, Callable
 from ..._deadline import Deadline
 from ..._declaration._report import Report
 from ..._durations import counted, parse_duration
-from ..._errors import HoldfastError, InvalidOption, PermissionDenied
+from ..._errors import HoldfastError, InvalidOption
 from ..._health._tool import examine_tool
 from ..._manifest import utc_now
 from ..._spec import Spec
@@ -144,12 +144,15 @@ class PackageReport(Kind):
         apt, stale = done.get(_APT), done.get(_STALE)
         if isinstance(apt, HoldfastError):
             failures.append(_failure(apt, "apt"))
-        if _STALE in done and not isinstance(stale, dict):
-            error = stale or PermissionDenied("Only root may see what processes use.", hint="Use become.")
-            failures.append(_failure(error, "services"))
+        old, all_seen = ({}, True) if stale is None or isinstance(stale, HoldfastError) else stale
+        if isinstance(stale, HoldfastError):
+            failures.append(_failure(stale, "services"))
+        elif not all_seen:
+            text = "Of some processes it could not be seen whether they use replaced files."
+            failures.append(Finding("not_looked_at", INFO, text, "services", "Run as root (with CAP_SYS_PTRACE)."))
         return _Looked(
             apt if isinstance(apt, _apt.Apt) else None,
-            stale if isinstance(stale, dict) else {},
+            old,
             {key: done[" ".join(key)] for key in asked},
             failures,
         )

@@ -29,8 +29,9 @@ PIP, NPM, PNPM = "pip", "npm", "pnpm"
 _NO_ANSWER = 5
 """Seconds that an index gets to answer one request."""
 _PIP = (
-    # -I: neither the directory that it is started in nor the environment adds to what it imports.
-    *("-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir"),
+    # -I: neither the directory that it is started in nor the environment adds to what it imports. -B: no file is
+    # compiled beside its source.
+    *("-I", "-B", "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir"),
     *("--retries", "0", "--timeout", str(_NO_ANSWER)),
 )
 _MOST_OF_A_LOG = 8 << 20

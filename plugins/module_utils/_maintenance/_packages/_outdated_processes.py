@@ -30,17 +30,20 @@ def parse_maps(lines: Iterable[str]) -> set[str]:
     return found
 
 
-def units_with_old_files(deadline: Deadline, proc: str = "/proc") -> dict[str, set[str]] | None:
-    """Units, or names of processes without one, and the replaced files that they use; None without the right to look.
+def units_with_old_files(deadline: Deadline, proc: str = "/proc") -> tuple[dict[str, set[str]], bool]:
+    """Units, or names of processes without one, and the replaced files that they use; and whether all were seen.
 
     Processes in containers are passed over: their files are no matter of this host's packages.
     """
     root = os.stat("/")
     found: dict[str, set[str]] = {}
-    refused = 0
+    refused = False
     for name in os.listdir(proc):
-        if not name.isdigit() or deadline.left() <= 0:
+        if not name.isdigit():
             continue
+        if deadline.left() <= 0:
+            return found, False
+        files: set[str] = set()
         try:
             theirs = os.stat(f"{proc}/{name}/root/.")
             if (theirs.st_dev, theirs.st_ino) != (root.st_dev, root.st_ino):
@@ -48,13 +51,12 @@ def units_with_old_files(deadline: Deadline, proc: str = "/proc") -> dict[str, s
             with open(f"{proc}/{name}/maps", encoding="utf-8", errors="replace") as stream:
                 files = parse_maps(stream)
         except PermissionError:
-            refused += 1
-            continue
+            refused = True
         except OSError:  # it ended, or is one of the kernel's
             continue
         if files:
             found.setdefault(unit_of(int(name), proc) or _name(proc, name), set()).update(files)
-    return None if refused and os.geteuid() != 0 else found
+    return found, not refused
 
 
 def _name(proc: str, pid: str) -> str:
