@@ -64,7 +64,7 @@ class Browser:
 
     def _read(self, end: float, what: str) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._out], [], [], max(0.0, end - time.monotonic()))
+            ready, _writable, _failed = select.select([self._out], [], [], max(0.0, end - time.monotonic()))
             assert ready, f"no answer of the browser: {what}"
             more = os.read(self._out, 1 << 20)
             assert more, f"the browser ended ({self._process.poll()}): {what}"
