@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._deadline import Deadline
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import Report
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds import _log_report
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._log_report import LogReport
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._logs import _counts, _files
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._logs._counts import Counts, bursts
@@ -401,6 +402,15 @@ def test_time_that_is_up_leaves_the_newest(log: Path, monkeypatch: pytest.Monkey
     (finding,) = found(section, "not_all_read")
     assert finding.severity == "warning"
     assert section.data["logs"][0]["complete"] == "no"
+
+
+def test_entries_that_cost_much_are_left_when_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path.resolve() / "app.log"
+    path.write_text(line(minutes(5), "ERROR app: boom") * 1000, encoding="utf-8")
+    monkeypatch.setattr(_log_report, "_GRACE", -100.0)
+    section = look(files=[str(path)])
+    assert section.data["errors"] == 0
+    assert found(section, "not_all_read")
 
 
 def test_errors_that_cannot_be_dated_are_counted_beside(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ _TOLD = 5
 """Of the same kind of finding, how many stand by themselves."""
 _RESERVE = 0.5
 """Seconds of a look that are left for the answer."""
+_GRACE = 1.0
+"""Seconds beyond its time that a piece is read to its end."""
 _HOURS_SHOWN = 48
 """A longer window is shown by days."""
 JOURNAL = "journal"
@@ -310,7 +312,9 @@ def _read_file(file: LogFile, source: Source, scanner: Scanner, counts: Counts, 
             source.complete = False
             return
         source.bytes += len(data)
+        scanner.until, scanner.cut = until + _GRACE, False
         first = scanner.piece(source.name, data)
+        source.complete = source.complete and not scanner.cut
         source.reached(first)
         if not file.compressed and first is not None and first < counts.before:
             return

@@ -8,7 +8,9 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Sequence
 
 from ._counts import Counts
@@ -31,6 +33,8 @@ _BEFORE = 100
 """Lines that are gone back for the beginning of an entry."""
 _LONGEST = 16 * 1024
 """Bytes of a line that are looked at."""
+_OFTEN = 64
+"""After so many lines the time is looked at."""
 _ALIGN = 64 * 1024
 """Bytes at either end of a piece in which the beginning of an entry is looked for."""
 _FIRST = 50
@@ -57,6 +61,10 @@ class Scanner:
         patterns: Sequence[re.Pattern[bytes]] = (),
         ignore: Sequence[re.Pattern[bytes]] = (),
     ) -> None:
+        self.until = math.inf
+        """By `time.monotonic`, when the rest of a piece is given up."""
+        self.cut = False
+        """Whether that was so."""
         self._counts = counts
         self._moments = moments
         self._least = least
@@ -68,7 +76,10 @@ class Scanner:
         """Count what a piece of whole lines holds; its first moment, or None where it has none in its front."""
         first, stamped = self._front(data)
         done = 0
-        for start in self._candidates(data):
+        for number, start in enumerate(self._candidates(data)):
+            if number % _OFTEN == 0 and time.monotonic() > self.until:
+                self.cut = True  # entries that somebody made to cost much
+                break
             if start >= done:
                 lines, done = self._lines(data, start, done, stamped)
                 self._judge(source, lines, data, start)
