@@ -41,7 +41,7 @@ def run(*tasks: TaskResult, part: str = "daily") -> Run:
 
 def test_what_is_wrong_comes_first_and_the_worst_of_it_first() -> None:
     tasks = (told("a", "info", "critical"), failed("b"), told("c", "warning"), told("d", acted=True, changed=True))
-    assert lines_of(run(*tasks), ["/r.html"]) == [
+    assert lines_of(run(*tasks), "/r.html") == [
         "Daily maintenance of db1: 1 failed task, 1 critical finding, 1 warning and 1 note, in 2.5 s.",
         "  FAILED    b: No answer.",
         "            Not one.",

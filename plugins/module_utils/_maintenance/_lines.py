@@ -23,16 +23,16 @@ _FAILED = "FAILED"
 _WIDTH = max(len(word) for word in (*_WORDS.values(), _FAILED)) + 2
 
 
-def lines_of(run: Run, files: Sequence[str] = ()) -> list[str]:
+def lines_of(run: Run, report: str = "") -> list[str]:
     """The lines.
 
     Args:
-        files: paths of the reports that were written on the host.
+        report: path of the report on the host that people read; empty when none was written.
     """
-    return [f"{heading(run)}: {verdict(run)}, in {shown(run.seconds, SECONDS)}.", *_below(run, files)]
+    return [f"{heading(run)}: {verdict(run)}, in {shown(run.seconds, SECONDS)}.", *_below(run, report)]
 
 
-def _below(run: Run, files: Sequence[str]) -> Iterator[str]:
+def _below(run: Run, report: str) -> Iterator[str]:
     for task in run.failed:
         if task.failure is not None:
             yield from _failure(task.name, task.failure)
@@ -46,7 +46,8 @@ def _below(run: Run, files: Sequence[str]) -> Iterator[str]:
     if planned:
         yield f"Nothing of that plan was done. To act: holdfast maintenance --apply {','.join(planned)}"
         yield f"or from afar: ansible-playbook holdfast.ops.maintenance -e holdfast_apply={','.join(planned)}"
-    yield from (f"Report: {path}" for path in files)
+    if report:
+        yield f"Report: {report}"
 
 
 def _failure(name: str, failure: Failure) -> Iterator[str]:

@@ -25,7 +25,7 @@ from ._interface import NEVER, PARTS
 from ._lines import lines_of
 from ._parse import parse_maintenance, secrets_of
 from ._report._units import verdict
-from ._report._write import FORMATS, require, sweep, write_reports
+from ._report._write import FORMATS, HTML, require, sweep, write_reports
 from ._run import Plan, Ran, run_plan
 from ._run_model import Run, TaskResult
 from ._section import CRITICAL, SEVERITIES, WARNING
@@ -165,7 +165,7 @@ def _found(run: Run, acting: frozenset[str], files: Mapping[str, str]) -> dict[s
         "acted": [each.name for each in run.tasks if each.acted],
         "seconds": run.seconds,
         "files": dict(files),
-        "lines": lines_of(run, list(files.values())),
+        "lines": lines_of(run, files.get(HTML) or next(iter(files.values()), "")),
         "part": run.part,
     }
 

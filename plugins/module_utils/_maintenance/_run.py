@@ -32,8 +32,8 @@ from ._run_model import Failure, Run, TaskResult
 from ._section import Section
 from ._select import Selection
 
-LOOK_SECONDS = 8.0
-"""How long all looks of a host may take together, so that its whole report takes less than ten."""
+LOOK_SECONDS = 7.0
+"""How long all looks of a host may take together, so that its whole report takes less than ten on a busy host too."""
 GRACE = 0.5
 """Seconds that a look gets beyond that to say itself what it was waiting for."""
 
