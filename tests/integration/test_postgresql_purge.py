@@ -133,6 +133,7 @@ def test_an_archive_table_holds_exactly_what_was_deleted(place: Place) -> None:
     place.psql(f"CREATE VIEW kept_whole AS SELECT {columns} FROM kept")
     assert digest(place, "kept_whole") == old
     place.psql("CREATE TABLE narrow (id int)")
+    assert place.fail(MODULE, check=True, archive_table="nowhere.kept", **EVENTS)["error_code"] == "not_found"
     assert place.fail(MODULE, archive_table="narrow", **EVENTS)["error_code"] == "invalid_option"
 
 
@@ -268,6 +269,7 @@ def test_more_rows_than_expected_are_refused(place: Place) -> None:
     assert refused["error_code"] == "refused"
     assert "900 rows would be deleted" in refused["msg"]
     assert place.value("SELECT count(*) FROM events") == 1000
+    assert place.run(MODULE, most=900, **EVENTS)["deleted"] == 900
 
 
 def test_other_columns_decide_too(place: Place) -> None:

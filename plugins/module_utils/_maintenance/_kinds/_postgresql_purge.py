@@ -19,7 +19,7 @@ from ..._declaration._report import Report
 from ..._durations import roughly
 from ..._engines._pg._leftovers import lock_key
 from ..._engines._pg._sql import Session, identifier, literal
-from ..._errors import HoldfastError, InvalidOption, Locked, OutOfTime
+from ..._errors import HoldfastError, InvalidOption, Locked, NotFound, OutOfTime, failures_ignored
 from ..._progress import Progress
 from ..._spec import Spec
 from .._interface import Action
@@ -38,7 +38,16 @@ from .._pg._purge_plan import (
     refused_findings,
 )
 from .._pg._purge_run import MOST_ROWS, Purge, Purged
-from .._pg._purge_target import TABLE_OPTIONS, Target, declared_tables, examine_table, find, purged_before, resolve
+from .._pg._purge_target import (
+    TABLE_OPTIONS,
+    Target,
+    declared_tables,
+    examine_table,
+    find,
+    names_of,
+    purged_before,
+    resolve,
+)
 from .._section import COUNT, INFO, SECONDS, TIME, WARNING, Column, Finding, Section, table_of
 
 CATALOGUE_SECONDS = 10.0
@@ -194,8 +203,15 @@ class PostgresqlPurge(Action):
             return None
         row = find(session, text, "archive_table", CATALOGUE_SECONDS)
         if row is None:
-            schema, _dot, name = text.rpartition(".")
-            return (schema.strip('"') or target.schema, name.strip('"'))
+            *schemas, name = names_of(text, "archive_table")
+            schema = schemas[0] if schemas else target.schema
+            if session.value(f"SELECT to_regnamespace({literal(identifier(schema))}) IS NULL AS missing"):
+                raise NotFound(
+                    f"There is no schema {schema!r} for archive_table {text!r}.",
+                    stage="preflight",
+                    hint=f"Make it: CREATE SCHEMA {identifier(schema)}",
+                )
+            return (schema, name)
         if row["kind"] not in "rp" or row["oid"] in {target.oid, *(leaf.oid for leaf in target.leaves)}:
             raise InvalidOption(
                 f"archive_table {text!r} is no table of its own that could take rows of {target.title}.",
@@ -231,15 +247,18 @@ class PostgresqlPurge(Action):
             for work in works:
                 stack.enter_context(_held(session, work.target))
             try:
+                most = int(self.options["most"])
                 for work in works:
                     progress.stage(f"purge {work.target.title}", total=work.count.rows)
-                    self._purge(session, work, deadline, progress)
+                    self._purge(session, work, most, deadline, progress)
+                    most -= work.done.deleted
             except HoldfastError as error:
                 deleted = sum(work.done.deleted for work in works)
                 error.message += f" Until then {counted_rows(deleted)} had been deleted."
                 raise
             for work in works:
-                self._look_again(session, work)
+                with failures_ignored():  # what was done is done, whatever can be counted now
+                    self._look_again(session, work)
         section = self._section(works, planned=False, seconds=time.monotonic() - began)
         incomplete = [work.target.title for work in works if not work.done.complete]
         if incomplete and self.options["fail_when_incomplete"]:
@@ -251,7 +270,7 @@ class PostgresqlPurge(Action):
             )
         return section
 
-    def _purge(self, session: Session, work: _Work, deadline: Deadline, progress: Progress) -> None:
+    def _purge(self, session: Session, work: _Work, most: int, deadline: Deadline, progress: Progress) -> None:
         directory = self.options.get("archive_directory")
         archive = None
         limit(session, COUNT_SECONDS)
@@ -268,7 +287,7 @@ class PostgresqlPurge(Action):
             archive_table=work.archive_table,
             archive=archive,
             batch_size=int(self.options["batch_size"]),
-            most=int(self.options["most"]),
+            most=most,
             pause=float(self.options["pause"]),
             deadline=deadline,
             tell=progress.add,
@@ -284,12 +303,13 @@ class PostgresqlPurge(Action):
             work.load = load_command(work.target, str(self.options["database"]), archive.path)
 
     def _make_archive_table(self, session: Session, work: _Work) -> None:
-        """Make the archive where it is missing: the same columns, without constraints, indexes and defaults."""
+        """Make the archive where it is missing: the columns that hold a value, without constraints and defaults."""
         if work.archive_table is None or not work.count.rows:
             return
         name = identifier(*work.archive_table)
         if session.value(f"SELECT to_regclass({literal(name)}) IS NULL AS missing", CATALOGUE_SECONDS):
-            session.execute(f"CREATE TABLE {name} (LIKE {work.target.sql})")
+            columns = ", ".join(identifier(each) for each in work.target.columns)
+            session.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM {work.target.sql} WITH NO DATA")
             self._findings.append(
                 Finding(
                     "archive_made",

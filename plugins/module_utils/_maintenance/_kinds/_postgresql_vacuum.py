@@ -16,6 +16,7 @@ from typing import Any
 from ..._deadline import Deadline
 from ..._declaration._report import Report, suggestion
 from ..._durations import counted, roughly
+from ..._engines._pg._faults import SqlFailed
 from ..._engines._pg._sql import Session
 from ..._errors import Locked, NotFound, OutOfTime, PermissionDenied, TimedOut, Unsupported
 from ..._progress import Progress
@@ -46,7 +47,8 @@ from .._pg._vacuum import (
 )
 from .._section import BYTES, CODE, COUNT, INFO, PERCENT, SECONDS, TIME, WARNING, Column, Finding, Section, table_of
 
-DONE, PLANNED, LOCKED, LEFT, NEEDLESS, UNTOUCHED = "done", "planned", "locked", "no time left", "needless", "not done"
+DONE, PLANNED, LOCKED, LEFT, NEEDLESS = "done", "planned", "locked", "no time left", "needless"
+UNTOUCHED, FAILED = "not done", "failed"
 """What became of a table; `not done` is what the server left out without an error."""
 
 CATALOGUE_SECONDS = 30.0
@@ -86,7 +88,7 @@ class _Row:
     outcome: str
     statement: str
     seconds: float | None = None
-    dead_after: int | None = None
+    error: SqlFailed | None = None
 
     def as_dict(self) -> dict[str, Any]:
         table = self.need.table
@@ -255,6 +257,8 @@ class PostgresqlVacuum(Action):
             if deadline.left() > 0.5:  # somebody else cancelled it, or the connection hangs
                 raise
             row.outcome = LEFT
+        except SqlFailed as error:
+            row.outcome, row.error = FAILED, error  # a broken table is no reason to leave the others out
         else:
             row.outcome = DONE
         limit(session, CATALOGUE_SECONDS)
@@ -278,7 +282,6 @@ class PostgresqlVacuum(Action):
                 return
             vacuumed = after.vacuums > before.vacuums or not row.need.vacuum
             if vacuumed and (after.analyzes > before.analyzes or not row.need.analyze):
-                row.dead_after = after.dead
                 self._stuck_rows(session, row, after)
                 return
             if time.monotonic() > end:
@@ -340,6 +343,11 @@ class PostgresqlVacuum(Action):
         )
 
     def _raise_for(self, rows: list[_Row], section: Section) -> None:
+        failed = [row for row in rows if row.error]
+        if failed and failed[0].error:
+            error = failed[0].error
+            error.message += f" That was {_named([row.need.table.title for row in failed])}. {section.summary}"
+            raise error.at("vacuum")
         untouched = [row.need.table.title for row in rows if row.outcome == UNTOUCHED]
         if untouched:
             raise PermissionDenied(

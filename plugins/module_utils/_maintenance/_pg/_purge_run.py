@@ -24,7 +24,7 @@ from ._login import limit
 from ._purge_archive import FileArchive
 from ._purge_pace import COMMIT_SECONDS, STATEMENT_SECONDS, TRANSACTION_SECONDS, Pace
 from ._purge_target import Leaf, Target
-from ._purge_walk import Walk, walk_through
+from ._purge_walk import PageWalk, Walk, walk_through
 
 MOST_ROWS = 50_000
 """In one batch."""
@@ -118,17 +118,21 @@ class Purge:
             if not self._time_left():
                 return False
             limit(self._session, STATEMENT_SECONDS, LOCK_SECONDS)
-            window = walk.window()
+            try:
+                window = walk.window()
+            except TimedOut:
+                if isinstance(walk, PageWalk):
+                    raise
+                # The server does not follow the index, or it is full of what was deleted long ago.
+                walk = PageWalk(self._session, leaf, STATEMENT_SECONDS + _SLACK)
+                continue
             if window is None:
                 return True
             wanted = min(self._pace.size, self._most - self.done.deleted)
             if wanted < 1:
-                raise Refused(
-                    f"More rows of {self._target.title} are old than the estimate said: stopped at most"
-                    f" ({self._most:,}).",
-                    stage="purge",
-                    hint="Raise most, if so many are meant to go.",
-                )
+                self._refuse_more(leaf, window)
+                walk.advance()
+                continue
             began = time.monotonic()
             try:
                 locked, deleted = self._batch(leaf, window, wanted)
@@ -147,6 +151,17 @@ class Purge:
             self._judge(locked, deleted)
             if deleted and self._pause:
                 time.sleep(min(self._pause, max(0.0, self._deadline.left())))
+
+    def _refuse_more(self, leaf: Leaf, window: str) -> None:
+        """Raises Refused when a window holds rows beyond what may be deleted."""
+        rows = f"SELECT FROM ONLY {leaf.sql} t WHERE {window} AND {self._target.deletable()}"
+        if self._session.value(f"SELECT EXISTS ({rows}) AS more", STATEMENT_SECONDS + _SLACK):
+            raise Refused(
+                f"More rows of {self._target.title} are old than the estimate said: stopped at most, as many as were"
+                " allowed.",
+                stage="purge",
+                hint="Raise most, if so many are meant to go.",
+            )
 
     def _slower(self, error: HoldfastError, walk: Walk, took: float) -> None:
         """Go on with less after a batch that took too long, or try again after one that met a lock."""

@@ -254,13 +254,18 @@ def examine_table(each: Mapping[str, Any], report: Report) -> None:
         report.key("condition").add("is empty")
 
 
+def names_of(text: str, option: str) -> list[str]:
+    """The name of a table that has no wildcards: it alone, or after its schema."""
+    return ["".join(piece[0] for piece in part) for part in Pattern.parse(text, option, 2).parts]
+
+
 def find(session: Session, text: str, option: str, timeout: float) -> dict[str, Any] | None:
     """The relation of a name, or None.
 
     Raises:
         InvalidOption: several schemas have one.
     """
-    *schemas, name = ("".join(piece[0] for piece in part) for part in Pattern.parse(text, option, 2).parts)
+    *schemas, name = names_of(text, option)
     where = f"n.nspname = {literal(schemas[0])}" if schemas else "n.nspname !~ '^(pg_|information_schema$)'"
     rows = session.rows(_RELATIONS.format(name=literal(name), schema=where), timeout)
     if len(rows) > 1:
