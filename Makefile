@@ -32,7 +32,7 @@ MOLECULE := $(CURDIR)/.build/molecule
 MOLECULE_STAMP := $(MOLECULE)/.made-$(call requirements_key,requirements-molecule.txt scripts/make-molecule-environment)
 
 .PHONY: help venv dev-venv quickstart test lint lint-python lint-format lint-types lint-yaml lint-ansible lint-changelog lint-docs
-.PHONY: sanity test-hosts molecule bench docs slow build clean
+.PHONY: sanity test-hosts molecule molecule-environment bench docs slow build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,6 +91,9 @@ test-hosts: ## images of Debian 12 and 13 for `make molecule`: root, mmdebstrap,
 $(MOLECULE_STAMP):
 	PYTHON=$(PYTHON) scripts/make-molecule-environment $(MOLECULE)
 	@touch $@
+
+molecule-environment: $(MOLECULE_STAMP)
+	@echo $(MOLECULE)
 
 molecule: $(MOLECULE_STAMP) test-hosts ## a scenario on real Debian hosts; SCENARIO=all for every one
 	@PATH="$(MOLECULE)/bin:$$PATH" MOLECULE_GLOB='molecule/*/molecule.yml' MOLECULE_COMMAND_BORDERS=false \
