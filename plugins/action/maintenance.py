@@ -19,6 +19,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._parse i
     Maintenance,
     parse_maintenance,
 )
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._prune._wanted import protecting
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._select import Selection, Wanted, select
 from ansible_collections.holdfast.ops.plugins.module_utils._schedules._intervals import longest_interval
 from ansible_collections.holdfast.ops.plugins.plugin_utils._action import HostAction
@@ -40,8 +41,9 @@ class ActionModule(HostAction):
         result["invocation"] = {"module_args": dict(given)}
         wanted = Wanted(given["part"] or "", given["names"], given["apply"], given["scheduled"])
         try:
-            tasks = plain(self.variable(variables, VARIABLE))
             declaration = self._declaration(variables)
+            lived_in = [each.options.get("container") for each in declaration.components] if declaration else []
+            tasks = protecting(plain(self.variable(variables, VARIABLE)), lived_in)
             declared = self._maintenance(variables, tasks, declaration)
             selection = self._select(variables, declared, wanted, is_declared=tasks is not None)
         except HoldfastError as error:

@@ -18,6 +18,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._prune._
     IMAGE,
     NETWORK,
     Wanted,
+    protecting,
 )
 
 DEFAULTS = {name: option.get("default") for name, option in DockerPrune.SPEC.options.items()}
@@ -63,6 +64,25 @@ COMPOSED = {
 )
 def test_what_is_protected(pattern: str, protected: bool) -> None:
     assert wanted(protect=[pattern]).protects_container(COMPOSED) is protected
+
+
+def test_what_components_live_in_is_protected_without_being_named() -> None:
+    containers = [{"name": "db[1]"}, {"id": "ab12ab"}, {"project": "shop", "service": "db"}, None]
+    prune, other = {"name": "p", "kind": "docker_prune"}, {"name": "o", "kind": "host_report"}
+    patterns = ["db[[]1]", "ab12ab*", "shop:db"]
+    assert protecting([prune, other], containers) == [{**prune, "protect": patterns}, other]
+    (found,) = protecting([{**prune, "protect": ["mine"]}], containers)
+    assert found["protect"] == ["mine", *patterns]
+    assert wanted(protect=patterns).protects_container(COMPOSED)
+    assert wanted(protect=patterns[:1]).protects_container({"Id": "1", "Names": ["/db[1]"]})
+    assert wanted(protect=patterns[1:2]).protects_container(COMPOSED)
+    (found,) = protecting([{**prune, "protect": "mine"}], containers)
+    assert found["protect"] == ["mine", *patterns]
+
+
+@pytest.mark.parametrize("tasks", [None, "text", [1, {"kind": "docker_prune", "protect": 5}], {"a": 1}])
+def test_what_is_no_list_of_tasks_is_left_to_those_who_refuse_it(tasks: Any) -> None:
+    assert protecting(tasks, [{"name": "db"}]) == tasks
 
 
 def test_labels_that_keep() -> None:

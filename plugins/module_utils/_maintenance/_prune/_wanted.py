@@ -9,9 +9,10 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from glob import escape
 from typing import Any
 
 from ..._durations import parse_duration
@@ -108,6 +109,37 @@ class Wanted:
 
     def _protected(self, names: Collection[str]) -> bool:
         return any(fnmatch.fnmatchcase(name, each) for each in self.protect for name in names)
+
+
+def protecting(tasks: Any, containers: Iterable[Any]) -> Any:
+    """Declared tasks, not checked yet, in which every prune of Docker protects these containers as well.
+
+    Args:
+        containers: the option `container` of components: `name`, `id`, or `project` and `service`.
+    """
+    patterns = [pattern for each in containers if isinstance(each, Mapping) for pattern in _patterns(each)]
+    if not patterns or not isinstance(tasks, list):
+        return tasks
+    return [_protecting(task, patterns) for task in tasks]
+
+
+def _patterns(container: Mapping[str, Any]) -> Iterator[str]:
+    if container.get("name"):
+        yield escape(str(container["name"]))
+    if container.get("id"):
+        yield f"{escape(str(container['id']))}*"
+    if container.get("project") and container.get("service"):
+        yield escape(f"{container['project']}:{container['service']}")
+
+
+def _protecting(task: Any, patterns: list[str]) -> Any:
+    if not isinstance(task, Mapping) or task.get("kind") != "docker_prune":
+        return task
+    given = task.get("protect")
+    given = given.split(",") if isinstance(given, str) else given
+    if given is not None and not isinstance(given, list):
+        return task  # it is refused when it is checked
+    return {**task, "protect": [*(given or ()), *patterns]}
 
 
 def means_all(pattern: str) -> bool:
