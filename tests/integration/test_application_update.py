@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.tests.support.application import PYTHON, Application, git_server
-from ansible_collections.holdfast.ops.tests.support.modules import RunningModule, run_module
+from ansible_collections.holdfast.ops.tests.support.modules import RunningModule
 from ansible_collections.holdfast.ops.tests.support.procwatch import ProcessWatch
 from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
@@ -36,7 +36,7 @@ def app() -> Iterator[Application]:
 
 
 def update(app: Application, *, check: bool = False, **more: Any) -> dict[str, Any]:
-    return run_module("application_update", app.parameters(**more), check=check)
+    return RunningModule("application_update", app.parameters(**more), check=check).result(timeout=600)
 
 
 def codes(result: dict[str, Any]) -> set[str]:
@@ -159,6 +159,7 @@ def test_on_demand_what_fails_is_left_to_be_looked_at(app: Application) -> None:
     failed = update(app, health_wait="1s", rollback=False)
     assert failed["error_code"] == "update_failed"
     assert "What stands now" in failed["left_behind"]
+    app.wait_for_answer()
     assert app.answer() == {"version": "2", "status": "broken"}
     third = app.release("3")
     repaired = update(app)
@@ -189,7 +190,7 @@ def test_when_going_back_fails_too_it_says_what_stands_and_the_next_run_mends_it
 def kill_midway(app: Application, number: signal.Signals) -> RunningModule:
     """Send a signal to an update while it installs."""
     running = RunningModule("application_update", app.parameters())
-    wait_until((app.outside / "waiting").exists, "the installation")
+    wait_until((app.outside / "waiting").exists, "the installation", timeout=300)
     running.signal(number)
     return running
 
@@ -198,7 +199,7 @@ def kill_midway(app: Application, number: signal.Signals) -> RunningModule:
 def test_the_run_after_a_killed_one_mends_it(app: Application, unfinished: str) -> None:
     before, second = app.head(), app.release("2", install="wait")
     running = kill_midway(app, signal.SIGKILL)
-    assert running.result()["rc"] == -signal.SIGKILL
+    assert running.result(timeout=600)["rc"] == -signal.SIGKILL
     assert app.head() == second, "it was killed in between"
     third = app.release("3")
     (app.outside / "gate").touch()
@@ -229,10 +230,10 @@ def test_what_a_killed_run_has_left_running_is_ended_first(app: Application) -> 
     slow = [{"command": ["/bin/sh", "-c", f"{PYTHON} install.py {app.outside} & wait"]}]
     running = RunningModule("application_update", app.parameters(install=slow))
     waiting = app.outside / "waiting"
-    wait_until(lambda: waiting.exists() and waiting.read_text() != "", "the installation")
+    wait_until(lambda: waiting.exists() and waiting.read_text() != "", "the installation", timeout=300)
     child = int(waiting.read_text())
     running.signal(signal.SIGKILL)
-    running.result()
+    running.result(timeout=600)
     assert Path(f"/proc/{child}").exists(), "nothing was left running, so that this proves nothing"
     app.release("3")
     done = update(app)
@@ -250,7 +251,7 @@ def dead(pid: int) -> bool:
 
 def test_a_lock_that_a_killed_git_left_is_no_obstacle(app: Application) -> None:
     app.release("2", install="wait")
-    kill_midway(app, signal.SIGKILL).result()
+    kill_midway(app, signal.SIGKILL).result(timeout=600)
     (app.checkout / ".git" / "index.lock").touch()
     (app.outside / "gate").touch()
     assert update(app)["changed"]
@@ -260,7 +261,7 @@ def test_a_lock_that_a_killed_git_left_is_no_obstacle(app: Application) -> None:
 def test_who_stops_it_gets_the_old_version_back(app: Application) -> None:
     before = app.head()
     app.release("2", install="wait")
-    stopped = kill_midway(app, signal.SIGTERM).result()
+    stopped = kill_midway(app, signal.SIGTERM).result(timeout=600)
     assert (stopped["failed"], stopped["error_code"]) == (True, "interrupted")
     assert "rolled back" in stopped["msg"]
     assert app.head() == before
@@ -271,10 +272,10 @@ def test_who_stops_it_gets_the_old_version_back(app: Application) -> None:
 def test_a_second_update_at_the_same_time_is_refused(app: Application) -> None:
     app.release("2", install="wait")
     running = RunningModule("application_update", app.parameters())
-    wait_until((app.outside / "waiting").exists, "the installation")
+    wait_until((app.outside / "waiting").exists, "the installation", timeout=300)
     assert update(app)["error_code"] == "locked"
     (app.outside / "gate").touch()
-    assert running.result()["changed"]
+    assert running.result(timeout=600)["changed"]
 
 
 def test_a_tag_a_commit_and_another_branch_can_be_installed(app: Application) -> None:

@@ -190,7 +190,7 @@ class Application:
             "health": [
                 {"name": "web", "kind": "http", "url": f"http://127.0.0.1:{self.port}/", "json": {"status": "ok"}}
             ],
-            "health_wait": "3s",
+            "health_wait": "2m",  # for a busy machine; what is well is so at once
             "health_stay": "0s",
             "state_dir": str(self.state_dir),
             **more,

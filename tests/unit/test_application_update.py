@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import InvalidDeclaration
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import InvalidOption, NotFound, Refused, ToolFailed
-from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application import _service
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application import _marker, _service
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._access import Access, check_url
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._checkout import Head, Target
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._marker import Marker, Markers
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._service import Service
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._workplace import (
     Step,
@@ -196,6 +200,45 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(place: Work
     assert "halfway" in str(caught.value.tool_output)
     status = Path(f"/proc/{child.read_text().strip()}/status")
     assert not status.exists() or "State:\tZ" in status.read_text()
+
+
+def test_a_full_disk_keeps_what_the_marker_says_and_stops_no_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers = Markers(str(tmp_path), "/opt/app")
+    before, target = Head("1" * 40, "main"), Target("main", "2" * 40, "main", "refs/heads/main")
+    marker = Marker("run", "/opt/app", "2026-11-22T06:30:00Z", before, target, None, True)
+    markers.write(marker)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_marker, "replace_file", full)
+    markers.at(marker, "install 1 of 1: make")
+    assert markers.read() == marker
+    with pytest.raises(OSError, match="No space left"):  # but nothing begins that could not be written down
+        markers.write(marker)
+
+
+@pytest.mark.privileged
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's own checkouts are judged")
+@pytest.mark.parametrize("what", ["mode", "owner", "worktree", "hooks"])
+def test_root_works_only_where_nobody_else_can_write(tmp_path: Path, what: str) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / ".git" / "hooks").mkdir(parents=True)
+    assert workplace(str(checkout), "root").run_as == "root"
+    if what == "mode":
+        (checkout / ".git").chmod(0o775)
+    elif what == "owner":
+        os.chown(checkout, 65534, 65534)
+    elif what == "worktree":
+        shutil.rmtree(checkout / ".git")
+        (checkout / ".git").write_text("gitdir: /home/ada/app/.git/worktrees/checkout\n")
+    else:
+        (checkout / ".git" / "hooks").rmdir()
+        (checkout / ".git" / "hooks").symlink_to("/home/ada/hooks")
+    with pytest.raises(Refused, match="as root"):
+        workplace(str(checkout), "root")
 
 
 def test_secrets_of_the_environment_are_not_repeated(tmp_path: Path) -> None:

@@ -85,15 +85,16 @@ class Markers:
                 hint="Look at the checkout; when it is as it should be, remove that file.",
             ) from None
 
-    def write(self, marker: Marker) -> Marker:
-        """Write it durably; returns it."""
+    def write(self, marker: Marker) -> None:
+        """Write it durably."""
         private_directory(os.path.dirname(os.path.join(state_directory(self._state_dir), self._path)))
         replace_file(self._path, json.dumps({"format": _FORMAT, **asdict(marker)}), 0o600)
-        return marker
 
-    def at(self, marker: Marker, stage: str, group: int = 0) -> Marker:
-        """Note what the update does now."""
-        return self.write(replace(marker, stage=stage, group=group))
+    def at(self, marker: Marker, stage: str, group: int = 0) -> None:
+        """Note what the update does now; where that cannot be written, what stands there still says what is undone."""
+        # A disk that an installation has filled must not keep it from being rolled back.
+        with contextlib.suppress(OSError):
+            self.write(replace(marker, stage=stage, group=group))
 
     def remove(self) -> None:
         """It has ended."""

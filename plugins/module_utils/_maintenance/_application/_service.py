@@ -112,14 +112,18 @@ class Service:
         checks = self.all_checks()
         return Health(run_checks(checks, "") if checks else ())
 
-    def await_health(self, progress: Progress) -> Health:
+    def await_health(self, progress: Progress, least: float = 0.0) -> Health:
         """Wait until all is well, and has been for a while.
+
+        Args:
+            least: seconds that it gets, also where `wait` is shorter.
 
         Raises:
             NotProved: it was not within the time; what was found last.
         """
         progress.stage("health")
-        end = time.monotonic() + self.wait
+        wait = max(self.wait, least)
+        end = time.monotonic() + wait
         well_since = None
         while True:
             began = time.monotonic()
@@ -132,7 +136,7 @@ class Service:
                 well_since = None
                 if time.monotonic() > end:
                     raise NotProved(
-                        f"It was not well within {self.wait:g} s. {found.said}",
+                        f"It was not well within {wait:g} s. {found.said}",
                         stage="health",
                         hint="Look at the logs of what was restarted.",
                     )

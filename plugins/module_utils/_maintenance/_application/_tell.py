@@ -128,7 +128,7 @@ def _what_was_done(outcome: Outcome) -> str:
         return f"{first}Nothing to update: {outcome.after} is checked out."
     what = f": {counted(outcome.notes.count, 'commit')}" if outcome.notes else ""
     checks = len(outcome.health.results)
-    well = f"; {counted(checks, 'check')} of it {'is' if checks == 1 else 'are'} well" if checks else ""
+    well = f"; {counted(checks, 'check')} found it well" if checks else ""
     return f"{first}Updated from {outcome.before} to {outcome.target}{what}{well}."
 
 

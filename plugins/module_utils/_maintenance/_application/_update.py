@@ -25,6 +25,8 @@ from ._workplace import Step
 
 ROLL_BACK, COMPLETE = "roll_back", "complete"
 _ROLLING_BACK = "going back: "
+_PATIENCE = 60.0
+"""Seconds at least that what was there before gets to be well again: there is nothing behind it to go back to."""
 NAMED_FILES = 10
 
 
@@ -283,7 +285,7 @@ class Update:
             # What is installed and restarted is what was there before: nothing is unfinished any more.
             self._markers.remove()
             if marker.well:
-                self._service.await_health(self._progress)
+                self._service.await_health(self._progress, _PATIENCE)
         except HoldfastError as error:
             standing = self._standing()
             words = [each.tool_output for each in (first, error) if each is not None and each.tool_output]

@@ -222,10 +222,12 @@ def _refuse_foreign(place: str) -> None:
     """A checkout says by its hooks and settings what git starts: as root, only where root alone has written."""
     for path in (place, *(os.path.join(place, ".git", each) for each in ("", "config", "hooks"))):
         try:
-            found = os.stat(path)
-        except FileNotFoundError:
+            found = os.lstat(path.rstrip("/"))
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        if found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
+        # A link, or the file in place of .git, would lead to where somebody else may write.
+        elsewhere = not (stat.S_ISDIR(found.st_mode) or (path.endswith("config") and stat.S_ISREG(found.st_mode)))
+        if elsewhere or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
             raise Refused(
                 f"root would run git in {place}, and others than root may write {path.rstrip('/')}: "
                 "its hooks and settings would run as root.",

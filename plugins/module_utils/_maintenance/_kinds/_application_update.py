@@ -116,14 +116,14 @@ class ApplicationUpdate(Action):
 
     @classmethod
     def written(cls, options: Mapping[str, Any]) -> Sequence[str]:
-        return (options["directory"],)
+        return tuple(filter(None, (options["directory"], options.get("pm2_home"))))
 
     def look(self, deadline: Deadline) -> Section:
         options = self.options
         checkout, service = self._opened()
         place = checkout.place.directory
         plan = Plan(place, checkout.head())
-        left = Markers(options["state_dir"], place).read() if os.access(options["state_dir"], os.X_OK) else None
+        left = Markers(options["state_dir"], place).read()
         if left is not None:
             then = "completed" if options["unfinished"] == COMPLETE else "rolled back"
             plan.unfinished = (
