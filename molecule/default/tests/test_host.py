@@ -50,7 +50,7 @@ def test_nothing_runs_between_the_jobs(name: str) -> None:
     # A job or a check may run just now; a daemon would never be gone.
     wait_for(
         "a moment without a process of holdfast",
-        lambda: host.run("pgrep -f '[/]opt/holdfast'").rc == 1,
+        lambda: host.run("pgrep -f '[/]opt/holdfast/'").rc == 1,
         timeout=120,
     )
 

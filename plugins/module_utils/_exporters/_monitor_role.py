@@ -24,7 +24,8 @@ _LOOK = """SELECT pg_is_in_recovery() AS replica,
     (SELECT count(*) FROM pg_roles WHERE rolname = {name}) AS roles,
     (SELECT count(*) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
       WHERE g.rolname = 'pg_monitor' AND r.rolname = {name}) AS grants,
-    (SELECT count(*) FROM pg_roles WHERE rolname = {name} AND rolcanlogin AND NOT rolsuper) AS fitting"""
+    (SELECT count(*) FROM pg_roles WHERE rolname = {name} AND rolcanlogin
+      AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)) AS fitting"""
 
 
 def socket_of(options: Mapping[str, Any]) -> str:
