@@ -130,9 +130,14 @@ def commit(place: Place) -> list[str]:
             if made_account and not before.active:
                 _machine.remove_account(exporter.account)
         raise
+    # What was of use before goes at last: until here the way back might have needed it.
     if place.version is not None:
-        for path in _archives.outdated(place.version.directory, place.version.version):
+        place.gone += _archives.outdated(place.version.directory, place.version.version)
+    for path in place.gone:
+        if os.path.isdir(path):
             shutil.rmtree(path)
+        else:
+            os.unlink(path)
     return warnings
 
 

@@ -36,6 +36,7 @@ class Place:
     Attributes:
         options: of its kind, with secrets read from their files.
         files: path → content and mode, of those that are not as they should be.
+        gone: paths of those that were of use before.
         certificate: the path of its certificate; None without TLS.
         program: the path that the unit starts.
         steps: what is to be done, in words.
@@ -48,12 +49,18 @@ class Place:
     program: str
     certificate: str | None
     files: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
+    gone: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     restart: bool = False
 
     @property
     def directory(self) -> str:
         return os.path.join(ETC, self.exporter.name)
+
+    @property
+    def versions(self) -> str:
+        """The directory of its versions, if it comes out of archives."""
+        return os.path.join(OPT, self.exporter.name)
 
     @property
     def unit_path(self) -> str:
@@ -107,6 +114,7 @@ def look(exporter: Exporter, *, check_mode: bool) -> Place:
         _machine.require_groups(kind.groups, exporter.name)
     if not _machine.has_account(exporter.account):
         place.steps.append(f"{exporter.name}: make the account {exporter.account}")
+        place.restart = True
     if version is not None and not version.is_here:
         place.steps.append(f"{exporter.name}: fetch version {version.version}")
     if version is not None and not version.is_used:
@@ -157,8 +165,12 @@ def _want_protection(place: Place, check_mode: bool) -> None:
 
 def _want_files(place: Place) -> None:
     exporter, kind = place.exporter, place.kind
+    unwanted = {_unit.WEB, _unit.CONFIG, _unit.ENVIRONMENT}
+    if exporter.tls == NO_TLS:
+        unwanted |= {_unit.CERTIFICATE, _unit.KEY}
 
     def want(name: str, content: str, mode: int = 0o640) -> None:
+        unwanted.discard(name)
         path = os.path.join(place.directory, name)
         place.want(path, content, mode, path)
 
@@ -173,6 +185,10 @@ def _want_files(place: Place) -> None:
     want(DECLARED, json.dumps(_declared(exporter, kind), indent=2, sort_keys=True) + "\n")
     text = _unit.unit(exporter, kind, program=place.program, directory=place.directory, options=place.options)
     place.want(place.unit_path, text, 0o644, place.unit_path)
+    place.gone += filter(os.path.exists, (os.path.join(place.directory, name) for name in sorted(unwanted)))
+    if place.version is None and os.path.isdir(place.versions):
+        place.gone.append(place.versions)
+    place.steps += [f"{exporter.name}: remove {path}" for path in place.gone]
 
 
 def _hashes(place: Place) -> dict[str, str]:
