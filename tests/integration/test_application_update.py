@@ -258,6 +258,31 @@ def test_a_lock_that_a_killed_git_left_is_no_obstacle(app: Application) -> None:
     assert app.answer()["version"] == "2"
 
 
+def test_what_somebody_did_after_a_killed_run_is_not_lost(app: Application) -> None:
+    app.release("2", install="wait")
+    kill_midway(app, signal.SIGKILL).result(timeout=600)
+    (app.checkout / "lock").write_text("mended in the middle of the night")
+    (app.outside / "gate").touch()
+    done = update(app)
+    assert "git stash list" in done["repaired"]
+    assert app.git("show", "stash@{0}:lock", at=app.checkout) == "mended in the middle of the night"
+    assert app.answer()["version"] == "2"
+
+
+def test_a_checkout_that_somebody_has_moved_after_a_killed_run_is_left_alone(app: Application) -> None:
+    app.release("2", install="wait")
+    kill_midway(app, signal.SIGKILL).result(timeout=600)
+    third = app.release("3")
+    app.git("pull", "--quiet", at=app.checkout)
+    refused = update(app)
+    assert refused["error_code"] == "refused"
+    (marker,) = app.markers()
+    assert f"remove {marker}" in refused["msg"]
+    assert app.head() == third
+    marker.unlink()
+    assert not update(app)["changed"]
+
+
 def test_who_stops_it_gets_the_old_version_back(app: Application) -> None:
     before = app.head()
     app.release("2", install="wait")

@@ -291,15 +291,24 @@ class Checkout:
         how = ["--force", "--no-track", branch, commit] if commit else ["-D", branch]
         self._git("branch", "--quiet", *how, stage=stage)
 
-    def unlock(self) -> list[str]:
+    def keep_changes(self, why: str) -> bool:
+        """Put what is changed into a stash, leaving it as it is; whether there was anything.
+
+        Raises:
+            ToolFailed: git could not.
+        """
+        who = ["-c", "user.name=holdfast", "-c", "user.email=holdfast@localhost"]
+        commit = self._git(*who, "stash", "create", why, stage="repair")[1].strip()
+        if commit:
+            self._git(*who, "stash", "store", "--message", why, commit, stage="repair")
+        return bool(commit)
+
+    def unlock(self) -> None:
         """Remove the lock files that a git which was killed has left; only where nobody else is at work."""
-        found = []
         for name in ("index.lock", "HEAD.lock"):
             path = self._git("rev-parse", "--git-path", name)[1].strip()
             if os.path.lexists(os.path.join(self.place.directory, path)):
                 self.place.run(["/bin/rm", "-f", "--", path], timeout=LOCAL_TIMEOUT, stage="repair")
-                found.append(name)
-        return found
 
 
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_ASKPASS": "/bin/false"}

@@ -57,12 +57,15 @@ class Markers:
     Args:
         state_dir: as the modules' option.
         directory: of the application, without symbolic links.
+
+    Attributes:
+        path: of its file.
     """
 
     def __init__(self, state_dir: str, directory: str) -> None:
         self.key = application_key(directory)
         self._state_dir = state_dir
-        self._path = os.path.join(state_dir, "maintenance", "application_update", f"{self.key}.json")
+        self.path = os.path.join(state_dir, "maintenance", "application_update", f"{self.key}.json")
 
     def read(self) -> Marker | None:
         """The marker that a run has left.
@@ -71,7 +74,7 @@ class Markers:
             Corrupted: there is one, and nobody can read it.
         """
         try:
-            with open(self._path, encoding="utf-8") as stream:
+            with open(self.path, encoding="utf-8") as stream:
                 values: dict[str, Any] = json.load(stream)
             if values.pop("format") != _FORMAT:
                 raise ValueError("format")
@@ -80,15 +83,15 @@ class Markers:
             return None
         except (ValueError, KeyError, TypeError):
             raise Corrupted(
-                f"{self._path}, which an update has left, cannot be read.",
+                f"{self.path}, which an update has left, cannot be read.",
                 stage="preflight",
                 hint="Look at the checkout; when it is as it should be, remove that file.",
             ) from None
 
     def write(self, marker: Marker) -> None:
         """Write it durably."""
-        private_directory(os.path.dirname(os.path.join(state_directory(self._state_dir), self._path)))
-        replace_file(self._path, json.dumps({"format": _FORMAT, **asdict(marker)}), 0o600)
+        private_directory(os.path.dirname(os.path.join(state_directory(self._state_dir), self.path)))
+        replace_file(self.path, json.dumps({"format": _FORMAT, **asdict(marker)}), 0o600)
 
     def at(self, marker: Marker, stage: str, group: int = 0) -> None:
         """Note what the update does now; where that cannot be written, what stands there still says what is undone."""
@@ -99,7 +102,7 @@ class Markers:
     def remove(self) -> None:
         """It has ended."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+            os.unlink(self.path)
 
 
 def application_key(directory: str) -> str:

@@ -190,6 +190,15 @@ class Update:
         stood = self._checkout.head()
         was = f"An update to {left.target} that began at {left.started} had not ended ({left.stage})"
         was += f"; {counted(ended, 'process', 'processes')} of it still ran and {_were(ended)} killed" if ended else ""
+        if stood.commit not in (left.before.commit, left.target.commit):
+            raise Refused(
+                f"{was}. Since then somebody has moved {left.directory} to {stood}: what is wanted is not known.",
+                stage="repair",
+                hint=f"Make it as it should be, then remove {self._markers.path}.",
+            )
+        # They may be half of a checkout, or somebody's attempt to mend it.
+        if self._checkout.keep_changes("changed when holdfast came to repair an update"):
+            was += "; files that were changed are kept (git stash list)"
         marker = replace(left, group=0)
         if self._wish.unfinished == COMPLETE and not left.stage.startswith(_ROLLING_BACK):
             health = self._forward(marker, force=True)
