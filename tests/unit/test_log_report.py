@@ -438,3 +438,22 @@ def test_a_declaration_that_cannot_be_right_names_its_key(options: dict[str, Any
     defaults = {name: option.get("default") for name, option in LogReport.SPEC.options.items()}
     LogReport.examine({**defaults, **options}, Report(lines, "logs"))
     assert words in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"error":' + b"[" * 15_000,
+        b'{"level":"error","message":' + b'{"message":' * 900 + b'"deep"' + b"}" * 901,
+        b'{"time":"\\ud800","level":"error","message":"half a moment"}',
+        b'{"message":"ERROR half a character: \\ud800"}',
+        b'{"level":"error","message":"\\udfff"}',
+    ],
+    ids=["brackets", "mappings", "moment", "wrapped", "message"],
+)
+def test_one_line_that_somebody_made_up_does_not_hide_the_others(tmp_path: Path, line: bytes) -> None:
+    log = tmp_path / "app.log"
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    log.write_bytes(b"%b ERROR the disk is full\n%b\n" % (stamp.encode(), line))
+    section = look(files=[str(log)])
+    assert "the disk is full" in [message["message"] for message in section.data["messages"]]

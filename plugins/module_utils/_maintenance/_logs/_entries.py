@@ -61,6 +61,9 @@ _CONTINUED = re.compile(
 _EXCEPTION = re.compile(rb"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Timeout|Failure)?(?:: |\Z)")
 """The last line of a trace of Python."""
 
+_DEEPEST = 8
+"""Mappings within mappings of a line of JSON in which its message is looked for."""
+
 _LEVEL_KEYS = ("level", "severity", "levelname", "log.level", "lvl", "loglevel", "@l")
 _MESSAGE_KEYS = ("message", "msg", "event", "log", "error", "err", "exception", "@m")
 _TIME_KEYS = ("timestamp", "@timestamp", "time", "ts", "asctime", "@t", "datetime")
@@ -148,7 +151,7 @@ def _of_json(line: bytes, moments: Moments, least: str) -> Entry | None:
     """A line of JSON; what it does not hold is looked for in the text, as in any other line."""
     try:
         values = json.loads(line[:65536])
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets within brackets, which anybody may have sent
         return None
     if not isinstance(values, dict):
         return None
@@ -156,21 +159,24 @@ def _of_json(line: bytes, moments: Moments, least: str) -> Entry | None:
     stamp = moments.read(line)
     when = stamp[0] if stamp else None
     for key in _TIME_KEYS:
-        read = moments.read(str(flat[key]).encode()) if isinstance(flat.get(key), str) else None
+        read = moments.read(flat[key].encode("utf-8", "replace")) if isinstance(flat.get(key), str) else None
         if read:
             when = read[0]
             break
     text = next((_text(flat[key]) for key in _MESSAGE_KEYS if flat.get(key)), "")
     level = next((_json_level(flat[key]) for key in _LEVEL_KEYS if flat.get(key) is not None), None)
     if level is None:  # Docker wraps what a program wrote
-        inner = entry(text.encode().split(b"\n"), moments, least) if text and text[:1] != "{" else None
+        written = text.encode("utf-8", "replace")  # JSON can say halves of characters, which no text holds
+        inner = entry(written.split(b"\n"), moments, least) if written and written[:1] != b"{" else None
         return Entry(inner.level, inner.message, when) if inner else Entry(LOWER, "", when)
     return Entry(level, text, when)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return next((_text(value[key]) for key in (*_MESSAGE_KEYS, "type", "name") if value.get(key)), "")
+    for _level in range(_DEEPEST):
+        if not isinstance(value, dict):
+            break
+        value = next((value[key] for key in (*_MESSAGE_KEYS, "type", "name") if value.get(key)), "")
     return value if isinstance(value, str) else ""
 
 
