@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._access import Access
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._checkout import Checkout
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._application._workplace import workplace
 from ansible_collections.holdfast.ops.tests.support.application import PYTHON, Application, git_server
 from ansible_collections.holdfast.ops.tests.support.modules import RunningModule
 from ansible_collections.holdfast.ops.tests.support.procwatch import ProcessWatch
@@ -331,6 +334,14 @@ def test_a_branch_that_was_not_checked_out_is_where_it_was_after_a_rollback(app:
     assert update(app, branch="next")["error_code"] == "rolled_back"
     assert (app.head(), app.branch()) == (before, "main")
     assert app.git("branch", "--list", "next", at=app.checkout) == ""
+
+
+def test_going_back_from_a_branch_can_be_begun_again(app: Application) -> None:
+    checkout = Checkout(workplace(str(app.checkout), None), "origin", Access())
+    app.git("branch", "next", at=app.checkout)
+    for _time in range(2):  # as by a run that was killed in between, and the one after it
+        checkout.put_branch("next", None, stage="checkout")
+        assert app.git("branch", "--list", "next", at=app.checkout) == ""
 
 
 def test_a_command_that_changes_files_of_the_repository_is_told_of(app: Application) -> None:

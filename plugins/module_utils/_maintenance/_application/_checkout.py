@@ -288,6 +288,8 @@ class Checkout:
 
     def put_branch(self, branch: str, commit: str | None, *, stage: str) -> None:
         """Let a branch that is not checked out be at a commit again, or be no more (None)."""
+        if commit is None and self.resolve(f"refs/heads/{branch}") is None:  # it has not come to be, or is gone already
+            return
         how = ["--force", "--no-track", branch, commit] if commit else ["-D", branch]
         self._git("branch", "--quiet", *how, stage=stage)
 

@@ -286,6 +286,7 @@ class Update:
         """
         self._markers.at(marker, f"{_ROLLING_BACK}checkout")
         other = marker.target.branch if marker.target.branch != marker.before.branch else None
+        hint = "Mend what is said here and run it again: it begins with what is unfinished."
         try:
             self._move(marker, marker.before, force=True)
             if other:
@@ -293,6 +294,7 @@ class Update:
             self._install(marker, marker.before, _ROLLING_BACK)
             # What is installed and restarted is what was there before: nothing is unfinished any more.
             self._markers.remove()
+            hint = "What was there before is installed and restarted, and is not well: look at its logs."
             if marker.well:
                 self._service.await_health(self._progress, _PATIENCE)
         except HoldfastError as error:
@@ -302,7 +304,7 @@ class Update:
                 f"{what} Going back to {marker.before} failed too ({error.stage}): {error.message} {standing}",
                 stage=error.stage,
                 tool_output="\n".join(words),
-                hint="Mend what is said here and run it again: it begins with what is unfinished.",
+                hint=hint,
                 left_behind=standing,
             ) from error
 
