@@ -9,6 +9,7 @@ import base64
 import hashlib
 import http.server
 import io
+import json
 import os
 import ssl
 import tarfile
@@ -90,15 +91,47 @@ def test_exceptions_from_the_hardening_are_those_of_the_catalogue() -> None:
 
 
 def test_secrets_stand_in_the_environment_alone() -> None:
-    exporter = declared(name="r", kind="redis", login_password='a"b\\c$d`e', basic_auth={"u": "web-secret"})
-    variables = _unit.environment(exporter, KINDS["redis"], exporter.options)
-    assert variables["REDIS_PASSWORD"] == 'a"b\\c$d`e'
-    assert variables["REDIS_EXPORTER_BASIC_AUTH_PASSWORD"] == "web-secret"
-    assert 'REDIS_PASSWORD="a\\"b\\\\c\\$d\\`e"' in _unit.environment_file(variables).splitlines()
+    far = {"login_host": "db", "login_user": "u"}
+    exporter = declared(name="pg", kind="postgres", login_password='a"b\\c$d`e', **far)
+    variables = _unit.environment(exporter, KINDS["postgres"], exporter.options)
+    assert variables["DATA_SOURCE_PASS"] == 'a"b\\c$d`e'
+    assert 'DATA_SOURCE_PASS="a\\"b\\\\c\\$d\\`e"' in _unit.environment_file(variables).splitlines()
     text = "\n".join(unit_of(exporter))
-    assert "web-secret" not in text
     assert 'a"b' not in text
     assert "EnvironmentFile=/etc/x/environment" in text
+    exporter = declared(name="r", kind="redis", login_password="db-secret", basic_auth={"u": "web-secret"})
+    variables = _unit.environment(exporter, KINDS["redis"], exporter.options)
+    assert variables["REDIS_EXPORTER_BASIC_AUTH_PASSWORD"] == "web-secret"
+    text = "\n".join(unit_of(exporter))
+    assert "db-secret" not in text
+    assert "web-secret" not in text
+    assert "EnvironmentFile=/etc/x/environment" in text
+
+
+@pytest.mark.parametrize(
+    "options,addresses",
+    [
+        ({}, ["redis://127.0.0.1:6379"]),
+        ({"address": "db:6380"}, ["redis://db:6380"]),
+        ({"address": "unix:///run/redis.sock"}, ["unix:///run/redis.sock"]),
+        ({"login_user": "a b"}, ["redis://127.0.0.1:6379", "redis://a%20b@127.0.0.1:6379"]),
+    ],
+)
+def test_the_password_of_redis_is_for_its_own_server_alone(options: dict[str, str], addresses: list[str]) -> None:
+    """Redis' exporter sends REDIS_PASSWORD to whichever server /scrape?target=… names, and anybody may ask that."""
+    exporter, kind = declared(name="r", kind="redis", login_password="db-secret", **options), KINDS["redis"]
+    assert "db-secret" not in str(_unit.environment(exporter, kind, exporter.options))
+    assert json.loads(_unit.config_file(kind, exporter.options) or "") == dict.fromkeys(addresses, "db-secret")
+    assert "--redis.password-file=/etc/x/config.yml" in _unit.arguments(exporter, kind, exporter.options, "/etc/x")
+    without = declared(name="r", kind="redis", **options)
+    assert _unit.config_file(kind, without.options) is None
+    assert "password" not in str(_unit.arguments(without, kind, without.options, "/etc/x"))
+
+
+def test_probes_of_icmp_may_be_sent() -> None:
+    """Debian 12 leaves net.ipv4.ping_group_range as the kernel has it, so that nobody without the capability pings."""
+    assert "AmbientCapabilities=CAP_NET_RAW" in unit_of(declared(name="box", kind="blackbox"))
+    assert "AmbientCapabilities=" in unit_of(declared(name="r", kind="redis"))
 
 
 def test_on_a_socket_postgresql_is_asked_without_a_password() -> None:

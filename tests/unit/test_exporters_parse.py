@@ -147,6 +147,25 @@ def test_a_pinned_version_needs_no_checksum_and_a_mirror_takes_the_place_of_gith
     assert set(exporter.archive.checksums) == {"amd64", "arm64"}
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("--redis.password=hush", "-redis.password=hush", "--redis.password-file=/x", "--redis.addr=redis://:hush@h"),
+        *("--mongodb.uri=mongodb://u:hush@h", "--mongodb.password=hush", "--collector.textfile.directory=/x"),
+        *("--collect.interval=1", "--backrest.config=/x", "--backrest.stanza-include=x", "--config.check"),
+    ],
+)
+def test_no_argument_says_what_a_key_says(argument: str) -> None:
+    (problem,) = problems({"name": "x", "kind": "redis", "arguments": [argument]})
+    assert problem.startswith("exporter x: arguments[0]: is set by keys"), problem
+
+
+def test_no_checksum_is_none() -> None:
+    archive = {"version": "9.9.9", "checksum": {}}
+    (problem,) = problems({**NODE, "install_method": "archive", "archive": archive})
+    assert problem == "exporter node: archive.checksum: is empty"
+
+
 def test_textfiles_are_those_of_the_host_unless_an_exporter_has_its_own() -> None:
     (theirs,) = parse_exporters([NODE], textfile_dir="/var/lib/textfiles")
     (own,) = parse_exporters([{**NODE, "textfile_dir": "/srv/own"}], textfile_dir="/var/lib/textfiles")

@@ -172,6 +172,8 @@ KINDS: Mapping[str, Kind] = {
             "redis_exporter-v{version}.linux-{arch}.tar.gz",
         ),
         web=REDIS,
+        # Not as a variable: whoever asks it for /scrape?target=… would have the password sent to a server of his own.
+        password_flag="--redis.password-file",
         options={
             "address": {"type": "str", "default": "redis://127.0.0.1:6379"},
             "login_user": {"type": "str"},
@@ -181,7 +183,6 @@ KINDS: Mapping[str, Kind] = {
         environment=(
             Item("REDIS_ADDR={address}"),
             Item("REDIS_USER={login_user}", when="login_user"),
-            Item("REDIS_PASSWORD={login_password}", when="login_password"),
         ),
         proofs=(Proof("redis_up", "the server does not answer it"),),
     ),
@@ -214,6 +215,8 @@ KINDS: Mapping[str, Kind] = {
             },
         },
         config=Config("modules", "modules", "--config.file", check=("--config.check",)),
+        # Debian 12 lets nobody else ping; without, such a probe would fail whatever its target does.
+        unit={"CapabilityBoundingSet": "CAP_NET_RAW", "AmbientCapabilities": "CAP_NET_RAW"},
         proofs=(
             Proof("blackbox_exporter_config_last_reload_successful", "its configuration was not taken", vital=True),
         ),

@@ -132,6 +132,8 @@ class Kind:
         arguments, environment: what it is started with. The environment goes into a file of root's, for it may hold
             secrets.
         config: its configuration file.
+        password_flag: the argument that names a file of passwords by address, which takes the place of `config`; empty
+            for an exporter that gets `login_password` by its environment.
         unit: directives that differ from the hardening of all (`_unit.HARDENING`); None takes one away.
         groups: of the host that its account belongs to besides its own.
         proofs: what a scrape must show.
@@ -149,6 +151,7 @@ class Kind:
     arguments: tuple[Item, ...] = ()
     environment: tuple[Item, ...] = ()
     config: Config | None = None
+    password_flag: str = ""
     unit: Mapping[str, str | None] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     proofs: tuple[Proof, ...] = ()

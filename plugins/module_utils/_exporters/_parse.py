@@ -65,7 +65,12 @@ _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[?::1\]?")
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.+~-]{0,40}")
 _CHECKSUM = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-fA-F]{64})")
 _ARGUMENT = re.compile(r"--?[a-z][A-Za-z0-9._-]*(?:=[^\n\0]*)?")
-_OURS = re.compile(r"--?(?:no-)?(?:web\.|tls-server-|basic-auth-|listen_ip\b|port\b|config\.(?:file|path)\b)")
+_OURS = re.compile(
+    r"--?(?:no-)?(?:web\.|tls-server-|basic-auth-|listen_ip\b|port\b|config\.(?:file|path|check)\b"
+    r"|(?:redis|mongodb)\.(?:addr|uri|user|password)(?:=|\Z)|redis\.password-file\b|collector\.textfile\.directory\b"
+    r"|collect\.interval\b|backrest\.(?:config|stanza-include)(?:=|\Z))"
+)
+"""Flags that keys stand for. Everybody on the host can read a command line, so none may hold a password."""
 _USER = re.compile(r"[^:\x00-\x1f]{1,64}")
 _MOST_BYTES = 72
 """Of a password; bcrypt, which it is kept as, reads no more."""
@@ -267,6 +272,8 @@ def _checksums(value: Any, report: Report) -> dict[str, str]:
     found: dict[str, str] = {}
     if value is None:
         return found
+    if not each:
+        report.add("is empty")
     for architecture, checksum in each.items():
         match = _CHECKSUM.fullmatch(checksum) if isinstance(checksum, str) else None
         if architecture not in ARCHITECTURES:

@@ -7,7 +7,8 @@ PRIVATE to the collection; may change without notice.
 
 What an exporter must read and others must not (its web configuration, certificate, key) belongs to root, and its group
 may read it. They are no credentials of systemd's: those need mounts that some containers do not have. Secrets of the
-server that it looks at stand in a file that systemd alone reads.
+server that it looks at stand in a file that systemd alone reads, or, where it takes passwords by address, in its
+configuration.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from ._model import CADVISOR, NO_TLS, REDIS, TOOLKIT, Exporter, Item, Kind
 
@@ -79,9 +81,19 @@ def environment_file(variables: Mapping[str, str]) -> str:
 
 def config_file(kind: Kind, options: Mapping[str, Any]) -> str | None:
     """The content of the exporter's own configuration, if it has one."""
-    if kind.config is None:
-        return None
-    return json.dumps({kind.config.key: options[kind.config.option]}, indent=2) + "\n"
+    if kind.config is not None:
+        return json.dumps({kind.config.key: options[kind.config.option]}, indent=2) + "\n"
+    if kind.password_flag and options.get("login_password"):
+        return json.dumps(dict.fromkeys(_addresses(options), options["login_password"]), indent=2) + "\n"
+    return None
+
+
+def _addresses(options: Mapping[str, Any]) -> Iterator[str]:
+    """The server that is looked at as Redis' exporter calls it: older versions without the user, newer ones with."""
+    scheme, _separator, rest = str(options["address"]).rpartition("://")
+    yield f"{scheme or 'redis'}://{rest}"
+    if options.get("login_user"):
+        yield f"{scheme or 'redis'}://{quote(options['login_user'], safe='$&+,;=')}@{rest}"
 
 
 def arguments(exporter: Exporter, kind: Kind, options: Mapping[str, Any], directory: str) -> list[str]:
@@ -93,6 +105,8 @@ def arguments(exporter: Exporter, kind: Kind, options: Mapping[str, Any], direct
     found = [*_written(kind.arguments, _values(exporter, options))]
     if kind.config is not None:
         found.append(f"{kind.config.flag}={directory}/{CONFIG}")
+    elif config_file(kind, options) is not None:
+        found.append(f"{kind.password_flag}={directory}/{CONFIG}")
     return [*found, *_web_arguments(exporter, kind, directory), *exporter.arguments]
 
 
