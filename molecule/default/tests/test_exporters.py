@@ -129,6 +129,7 @@ def test_nobody_gets_anything_without_the_password_or_without_tls(name: str) -> 
         host, "ps -eo args; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat /etc/systemd/system/*.service"
     )
     assert PASSWORD not in seen
+    assert "redis scrape" not in seen
 
 
 def test_units_are_hardened_and_live_on_after_scrapes(name: str, prometheus: Host) -> None:
