@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance import _
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._parse import parse_maintenance
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._run import Plan, run_plan
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._run_model import Run, TaskResult
-from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Section
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._section import Column, Finding, Section, Table
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._select import Wanted, select
 from ansible_collections.holdfast.ops.plugins.module_utils._progress import Progress
 from ansible_collections.holdfast.ops.tests.support.maintenance_kinds import KINDS, OldFiles, RemoveFiles, Stuck
@@ -86,6 +87,22 @@ def test_what_is_late_or_broken_keeps_no_other_from_being_looked_at(directory: P
     assert "ZeroDivisionError: by nothing (maintenance_kinds.py:" in broken.text
     assert "hush-hush" not in gone.text
     assert gone.advice == "Make it."
+
+
+def test_a_secret_of_the_host_that_a_program_has_told_is_in_no_section(
+    monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    said = "connect to db as app:Tr0ub4dor failed"
+
+    def look(self: OldFiles, deadline: Deadline) -> Section:
+        finding = Finding("said", "warning", f"It said: {said}", said, f"`{said}`")
+        return Section("Said", said, [finding], [Table("said", "Said", [Column("line", "Line")], [{"line": said}])])
+
+    monkeypatch.setattr(OldFiles, "look", look)
+    done = run(task("files", LOOK, directory=str(directory)), secrets=["Tr0ub4dor", "app"])
+    told = json.dumps(done.as_dict())
+    assert "Tr0ub4dor" not in told
+    assert told.count("connect to db as app:******** failed") == 5
 
 
 def test_looks_are_side_by_side(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:

@@ -16,9 +16,9 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Callable
+from typing import Any, Callable
 
 from .._deadline import Deadline
 from .._errors import HoldfastError, InternalError, Interrupted, Refused, ToolFailed, redact
@@ -36,6 +36,8 @@ LOOK_SECONDS = 7.0
 """How long all looks of a host may take together, so that its whole report takes less than ten on a busy host too."""
 GRACE = 0.5
 """Seconds that a look gets beyond that to say itself what it was waiting for."""
+_SECRET = 6
+"""Characters that a secret has at least which is looked for in sections; a shorter one is part of many words."""
 
 
 @dataclass(frozen=True)
@@ -182,21 +184,53 @@ def _as_planned(task: Task, result: TaskResult, plan: Plan, acting: Sequence[Tas
 
 
 def _result(task: Task, do: Callable[[Kind], Section], secrets: Sequence[str], *, acted: bool = False) -> TaskResult:
-    """What a task tells, or why it does not.
+    """What a task tells, or why it does not, without secrets.
 
     Raises:
         Interrupted: somebody stops the run; only in the thread that signals come to.
     """
     began = time.monotonic()
+    secrets = [*secrets, *secrets_of(task).values()]
     try:
-        section = do(KINDS[task.kind](task.options))
+        section = _hushed(do(KINDS[task.kind](task.options)), secrets)
         # Here, so that a value that no report can show is this task's defect alone.
         return _tidy(TaskResult(task.name, task.kind, _since(began), section=section, acted=acted))
     except Exception as error:
         if isinstance(error, Interrupted) and threading.current_thread() is threading.main_thread():
             raise
-        failure = _failure(error, [*secrets, *secrets_of(task).values()])
+        failure = _failure(error, secrets)
         return _tidy(TaskResult(task.name, task.kind, _since(began), failure=failure, acted=acted))
+
+
+def _hushed(section: Section, secrets: Iterable[str]) -> Section:
+    """The same without secrets that lie on this host: programs whose last words it quotes may have told one."""
+    known = sorted({each for each in secrets if len(each) >= _SECRET}, key=len, reverse=True)
+
+    def hush(value: Any) -> Any:
+        if isinstance(value, str):
+            for each in known:
+                value = value.replace(each, "********")
+        return value
+
+    if not known:
+        return section
+    return replace(
+        section,
+        title=hush(section.title),
+        summary=hush(section.summary),
+        findings=[
+            replace(each, text=hush(each.text), subject=hush(each.subject), advice=hush(each.advice))
+            for each in section.findings
+        ],
+        tables=[
+            replace(
+                each,
+                note=hush(each.note),
+                rows=[{key: hush(value) for key, value in row.items()} for row in each.rows],
+            )
+            for each in section.tables
+        ],
+    )
 
 
 def _tidy(result: TaskResult) -> TaskResult:
