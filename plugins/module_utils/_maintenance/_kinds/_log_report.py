@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -341,7 +342,7 @@ def _zone(name: str | None) -> tzinfo | None:
 
 
 def _unreadable(path: str, text: str) -> Finding:
-    return Finding("log_unreadable", WARNING, text, path, f"ls -ld {path}")
+    return Finding("log_unreadable", WARNING, text, path, f"ls -ld {shlex.quote(path)}")
 
 
 def _of_burst(burst: Burst, counts: Counts) -> Finding:

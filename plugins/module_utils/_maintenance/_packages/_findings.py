@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
@@ -83,7 +84,7 @@ def of_restarts(required: Sequence[str] | None, kernel: str, stale: Mapping[str,
     if stale:
         what = counted(len(stale), "service still uses", "services still use")
         text = f"{what} files that an upgrade has replaced: {_some(sorted(stale))}."
-        units = " ".join(sorted(each for each in stale if each.endswith(".service"))[:_NAMED])
+        units = " ".join(map(shlex.quote, sorted(each for each in stale if each.endswith(".service"))[:_NAMED]))
         yield Finding("restart_services", WARNING, text, "services", f"systemctl restart {units}" if units else "")
 
 

@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -37,7 +38,8 @@ def process_of(user: str, listed: Mapping[str, Any]) -> dict[str, Any]:
 def findings(process: Mapping[str, Any], restarts: tuple[float | None, float | None]) -> Iterator[Finding]:
     """What is not well with one. `restarts`: from how many on they are worth a warning, and critical."""
     name = f"{process['process']} ({process['user']})"
-    logs = f"sudo -u {process['user']} pm2 logs {process['process']} --lines 50 --nostream"
+    # Whoever may start processes chose the name, and somebody else copies this into a shell of root's.
+    logs = f"sudo -u {shlex.quote(process['user'])} pm2 logs {shlex.quote(process['process'])} --lines 50 --nostream"
     if process["state"] != "online":
         yield Finding("not_online", CRITICAL, f"PM2 has {name}, and it is {process['state']}.", name, logs)
     for limit, severity in ((restarts[1], CRITICAL), (restarts[0], WARNING)):

@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,7 +124,7 @@ def unit_of(properties: Mapping[str, str], *, declared: bool) -> Unit:
 
 def findings(unit: Unit, restarts: tuple[float | None, float | None]) -> Iterator[Finding]:
     """What is not well with a unit. `restarts`: from how many on they are worth a warning, and critical."""
-    name = unit.name
+    name, shown = unit.name, shlex.quote(unit.name)  # which may hold the backslashes of systemd-escape
     trouble = _trouble(unit)
     if trouble:
         yield trouble
@@ -133,11 +134,11 @@ def findings(unit: Unit, restarts: tuple[float | None, float | None]) -> Iterato
     for limit, severity in ((restarts[1], CRITICAL), (restarts[0], WARNING)):
         if limit is not None and often >= limit and unit.detail != "auto-restart":
             text = f"systemd has started {name} again by itself {counted(often, 'time')}."
-            yield Finding("restarts", severity, text, name, f"journalctl -u {name} --grep='Main process exited' -n 20")
+            yield Finding("restarts", severity, text, name, f"journalctl -u {shown} --grep='Main process exited' -n 20")
             break
     if unit.declared and unit.at_boot not in STARTS_AT_BOOT and not unit.triggered and unit.state == "active":
         text = f"{name} runs, and will not start at boot: it is {unit.at_boot or 'not enabled'}."
-        yield Finding("not_at_boot", WARNING, text, name, f"systemctl enable {name}")
+        yield Finding("not_at_boot", WARNING, text, name, f"systemctl enable {shown}")
     if unit.declared and unit.stale:
         text = f"The unit file of {name} was changed, and systemd has not read it since."
         yield Finding("unit_changed", WARNING, text, name, "`systemctl daemon-reload`, and restart it when that suits.")
@@ -145,15 +146,15 @@ def findings(unit: Unit, restarts: tuple[float | None, float | None]) -> Iterato
 
 def _trouble(unit: Unit) -> Finding | None:
     """Why it does not do its work; None when it does."""
-    name, severity = unit.name, CRITICAL if unit.declared else WARNING
-    advice = f"systemctl status {name}; journalctl -u {name} -n 100"
+    name, shown, severity = unit.name, shlex.quote(unit.name), CRITICAL if unit.declared else WARNING
+    advice = f"systemctl status {shown}; journalctl -u {shown} -n 100"
     if unit.loaded == "not-found":
         return Finding(
             "no_unit", severity, f"There is no unit {name} on this host.", name, "Is its name spelled right?"
         )
     if unit.loaded != "loaded":
         text = f"systemd cannot use {name}: it is {unit.loaded}."
-        return Finding("unit_unusable", severity, text, name, f"systemctl status {name}")
+        return Finding("unit_unusable", severity, text, name, f"systemctl status {shown}")
     if unit.detail == "auto-restart":
         text = f"{name} does not stay up, and systemd starts it again and again: {unit.ending.words()}."
         return Finding("restarts_again", severity, text, name, advice)
@@ -163,7 +164,7 @@ def _trouble(unit: Unit) -> Finding | None:
     if not unit.declared or unit.state == "active" or unit.kind == "oneshot" or unit.triggered:
         return None
     if unit.state == "inactive":
-        return Finding("not_running", CRITICAL, f"{name} does not run.", name, f"systemctl start {name}")
+        return Finding("not_running", CRITICAL, f"{name} does not run.", name, f"systemctl start {shown}")
     return Finding("on_its_way", INFO, f"{name} is {unit.state} ({unit.detail}).", name, advice)
 
 
