@@ -112,18 +112,17 @@ def test_commits_that_were_made_here_are_refused(app: Application) -> None:
     assert app.git("rev-parse", "main", at=app.checkout) == mine
 
 
-def test_a_file_in_the_way_is_refused_by_git_and_nothing_was_done(app: Application) -> None:
+@pytest.mark.parametrize("name", ["new", ".env"])  # one that nobody added, and one that is ignored
+def test_a_file_in_the_way_is_refused_by_git_and_nothing_was_done(app: Application, name: str) -> None:
     before = app.head()
-    (app.work / "new").write_text("theirs")
-    if app.user:
-        os.chown(app.work / "new", app.work.stat().st_uid, -1)
-    app.release("2")
-    (app.checkout / "new").write_text("ours, and nobody added it")
+    app.release("2", also={name: "theirs"})
+    mine = app.checkout / name
+    mine.write_text("ours")
     refused = update(app)
     assert refused["failed"], refused
-    assert "new" in refused["msg"]
+    assert name in refused["msg"]
     assert "rolled back" not in refused["msg"]
-    assert (app.checkout / "new").read_text() == "ours, and nobody added it"
+    assert mine.read_text() == "ours"
     assert app.head() == before
     assert app.installs() == ["1"]
     assert app.markers() == []
@@ -270,6 +269,25 @@ def test_what_somebody_did_after_a_killed_run_is_not_lost(app: Application) -> N
     assert "git stash list" in done["repaired"]
     assert app.git("show", "stash@{0}:lock", at=app.checkout) == "mended in the middle of the night"
     assert app.answer()["version"] == "2"
+
+
+@pytest.mark.parametrize("unfinished", ["roll_back", "complete"])
+def test_a_checkout_that_was_killed_half_way_is_mended(app: Application, unfinished: str) -> None:
+    second = app.release("2", install="wait", also={"new file": "theirs", "other": "theirs too"})
+    kill_midway(app, signal.SIGKILL).result(timeout=600)
+    (app.outside / "gate").touch()
+    # As git leaves it that ends before it is done: some files are written, and neither index nor branch knows of it.
+    app.git("reset", "--quiet", "--hard", "v1", at=app.checkout)
+    (app.checkout / "version").write_text("2")
+    (app.checkout / "new file").write_text("thei")
+    (app.checkout / "nobody's").write_text("kept")
+    done = update(app, unfinished=unfinished)
+    assert done["changed"], done
+    assert (app.head(), app.answer()["version"]) == (second, "2")
+    assert (app.checkout / "new file").read_text() == "theirs"
+    assert (app.checkout / "nobody's").read_text() == "kept"
+    assert app.git("status", "--porcelain", "--untracked-files=no", at=app.checkout) == ""
+    assert app.git("show", "stash@{0}^3:new file", at=app.checkout) == "thei"
 
 
 def test_a_checkout_that_somebody_has_moved_after_a_killed_run_is_left_alone(app: Application) -> None:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,26 +120,33 @@ class Application:
         return self.as_user("git", *who, *arguments, at=at)
 
     def release(
-        self, version: str, *, install: str = "ok", status: str = "ok", tag: bool = False, push: bool = True
+        self,
+        version: str,
+        *,
+        install: str = "ok",
+        status: str = "ok",
+        tag: bool = False,
+        also: Mapping[str, str] | None = None,
     ) -> str:
         """Commit a version and push it; its commit.
 
         Args:
             install: `fail`, `wait` (until outside/gate is there), or `dirty` (a tracked file is changed).
             status: what the running application says of itself.
+            also: further files, those that are ignored too.
         """
-        files = {"version": version, "install": install, "status": status, "lock": "same", ".gitignore": "built/\n"}
+        files = {"version": version, "install": install, "status": status, "lock": "same", **(also or {})}
+        files[".gitignore"] = "built/\n.env\n"
         for name, content in {**files, "app.py": APP, "install.py": INSTALL}.items():
             path = self.work / name
             path.write_text(content)
             if self.user:
                 shutil.chown(path, self.user)
-        self.git("add", ".", at=self.work)
+        self.git("add", "--force", ".", at=self.work)
         self.git("commit", "--quiet", "--message", f"Release {version}", at=self.work)
         if tag:
             self.git("tag", "--annotate", "--message", version, f"v{version}", at=self.work)
-        if push:
-            self.git("push", "--quiet", "--follow-tags", "origin", "HEAD", at=self.work)
+        self.git("push", "--quiet", "--follow-tags", "origin", "HEAD", at=self.work)
         return self.git("rev-parse", "HEAD", at=self.work)
 
     def deploy(self) -> None:

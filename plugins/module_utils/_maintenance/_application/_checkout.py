@@ -8,9 +8,10 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,13 +95,19 @@ class Checkout:
         self._program = find_program("git", package="git")
 
     def _git(
-        self, *arguments: str, timeout: float = LOCAL_TIMEOUT, check: bool = True, stage: str = "preflight"
+        self,
+        *arguments: str,
+        timeout: float = LOCAL_TIMEOUT,
+        check: bool = True,
+        stage: str = "preflight",
+        pass_fds: Sequence[int] = (),
     ) -> tuple[int, str, str]:
         return self.place.run(
             [self._program, *self._settings(), *arguments],
             timeout=timeout,
             stage=stage,
             env=_ENVIRONMENT,
+            pass_fds=pass_fds,
             check=check,
         )
 
@@ -284,7 +291,9 @@ class Checkout:
             ToolFailed: git could not; without `force` nothing was changed then.
         """
         how = ["-B", head.branch, head.commit] if head.branch else ["--detach", head.commit]
-        self._git("checkout", "--quiet", *(["--force"] if force else []), *how, "--", stage=stage)
+        # What is ignored is not git's to overwrite: the secrets of the application, or what its users have uploaded.
+        care = "--force" if force else "--no-overwrite-ignore"
+        self._git("checkout", "--quiet", care, *how, "--", stage=stage)
 
     def put_branch(self, branch: str, commit: str | None, *, stage: str) -> None:
         """Let a branch that is not checked out be at a commit again, or be no more (None)."""
@@ -293,8 +302,10 @@ class Checkout:
         how = ["--force", "--no-track", branch, commit] if commit else ["-D", branch]
         self._git("branch", "--quiet", *how, stage=stage)
 
-    def keep_changes(self, why: str) -> bool:
-        """Put what is changed into a stash, leaving it as it is; whether there was anything.
+    def set_aside(self, target: str, why: str) -> bool:
+        """Make it as its commit is, and keep as a stash what was changed; whether there was anything.
+
+        What `target` would add goes too where it lies about: a checkout that was killed has written some of it.
 
         Raises:
             ToolFailed: git could not.
@@ -303,7 +314,20 @@ class Checkout:
         commit = self._git(*who, "stash", "create", why, stage="repair")[1].strip()
         if commit:
             self._git(*who, "stash", "store", "--message", why, commit, stage="repair")
-        return bool(commit)
+            self.move(self.head(), stage="repair", force=True)
+        new = self._git("diff", "--name-only", "-z", "--no-renames", "--diff-filter=A", "HEAD", target)[1].split("\0")
+        lying = self._git("ls-files", "--others", "--exclude-standard", "-z", stage="repair")[1].split("\0")
+        paths = sorted({*new} & {*lying} - {""})
+        if paths:
+            with _in_memory("\0".join(paths)) as descriptor:
+                options = ["--include-untracked", "--quiet", "--message", why, "--pathspec-file-nul"]
+                self._git(
+                    *("--literal-pathspecs", *who, "stash", "push", *options),
+                    f"--pathspec-from-file=/proc/self/fd/{descriptor}",
+                    stage="repair",
+                    pass_fds=[descriptor],
+                )
+        return bool(commit or paths)
 
     def unlock(self) -> None:
         """Remove the lock files that a git which was killed has left; only where nobody else is at work."""
@@ -314,6 +338,17 @@ class Checkout:
 
 
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_ASKPASS": "/bin/false"}
+
+
+@contextlib.contextmanager
+def _in_memory(text: str) -> Iterator[int]:
+    """A descriptor from which a child can read a text."""
+    descriptor = os.memfd_create("paths")
+    try:
+        os.write(descriptor, os.fsencode(text))
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _plain(subject: str) -> str:

@@ -178,7 +178,7 @@ class Update:
             branch_before=checkout.resolve(f"refs/heads/{other}") if other else None,
             well=self._service.look().well,
         )
-        health = self._forward(marker, force=False)
+        health = self._forward(marker)
         dirtied = checkout.changed_files()
         return Outcome(start, checkout.head(), target, notes, nothing.repaired, health, dirtied, self._seconds())
 
@@ -197,23 +197,23 @@ class Update:
                 hint=f"Make it as it should be, then remove {self._markers.path}.",
             )
         # They may be half of a checkout, or somebody's attempt to mend it.
-        if self._checkout.keep_changes("changed when holdfast came to repair an update"):
+        if self._checkout.set_aside(str(left.target.commit), "changed when holdfast came to repair an update"):
             was += "; files that were changed are kept (git stash list)"
         marker = replace(left, group=0)
         if self._wish.unfinished == COMPLETE and not left.stage.startswith(_ROLLING_BACK):
-            health = self._forward(marker, force=True)
+            health = self._forward(marker)
             said = f"{was}; it was completed."
             dirtied = self._checkout.changed_files()
             return Outcome(stood, self._checkout.head(), left.target, None, said, health, dirtied, self._seconds())
         self._back(marker, f"{was}.")
         return Outcome(stood, self._checkout.head(), repaired=f"{was}; it was rolled back to {left.before}.")
 
-    def _forward(self, marker: Marker, *, force: bool) -> Health:
+    def _forward(self, marker: Marker) -> Health:
         """To the target; back when that fails."""
         goal = Head(str(marker.target.commit), marker.target.branch)
         self._markers.write(marker)
         try:
-            self._move(marker, goal, force=force)
+            self._move(marker, goal, force=False)
             self._install(marker, goal)
             self._markers.at(marker, "health")
             health = self._service.await_health(self._progress)
