@@ -222,7 +222,7 @@ def test_a_full_disk_keeps_what_the_marker_says_and_stops_no_rollback(
 
 @pytest.mark.privileged
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's own checkouts are judged")
-@pytest.mark.parametrize("what", ["mode", "owner", "worktree", "hooks"])
+@pytest.mark.parametrize("what", ["mode", "owner", "worktree", "hooks", "hook", "above", "moved"])
 def test_root_works_only_where_nobody_else_can_write(tmp_path: Path, what: str) -> None:
     checkout = tmp_path / "checkout"
     (checkout / ".git" / "hooks").mkdir(parents=True)
@@ -231,6 +231,14 @@ def test_root_works_only_where_nobody_else_can_write(tmp_path: Path, what: str) 
         (checkout / ".git").chmod(0o775)
     elif what == "owner":
         os.chown(checkout, 65534, 65534)
+    elif what == "hook":
+        hook = checkout / ".git" / "hooks" / "post-checkout"
+        hook.touch()
+        os.chown(hook, 65534, 65534)
+    elif what == "above":
+        os.chown(tmp_path, 65534, 65534)
+    elif what == "moved":
+        tmp_path.chmod(0o777)
     elif what == "worktree":
         shutil.rmtree(checkout / ".git")
         (checkout / ".git").write_text("gitdir: /home/ada/app/.git/worktrees/checkout\n")
@@ -239,6 +247,9 @@ def test_root_works_only_where_nobody_else_can_write(tmp_path: Path, what: str) 
         (checkout / ".git" / "hooks").symlink_to("/home/ada/hooks")
     with pytest.raises(Refused, match="as root"):
         workplace(str(checkout), "root")
+    if what == "moved":
+        tmp_path.chmod(0o1777)  # nobody moves what is root's there
+        assert workplace(str(checkout), "root").run_as == "root"
 
 
 def test_secrets_of_the_environment_are_not_repeated(tmp_path: Path) -> None:

@@ -219,18 +219,35 @@ def _name_of(uid: int, place: str) -> str:
 
 
 def _refuse_foreign(place: str) -> None:
-    """A checkout says by its hooks and settings what git starts: as root, only where root alone has written."""
-    for path in (place, *(os.path.join(place, ".git", each) for each in ("", "config", "hooks"))):
-        try:
-            found = os.lstat(path.rstrip("/"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        # A link, or the file in place of .git, would lead to where somebody else may write.
-        elsewhere = not (stat.S_ISDIR(found.st_mode) or (path.endswith("config") and stat.S_ISREG(found.st_mode)))
-        if elsewhere or found.st_uid != 0 or stat.S_IMODE(found.st_mode) & 0o022:
-            raise Refused(
-                f"root would run git in {place}, and others than root may write {path.rstrip('/')}: "
-                "its hooks and settings would run as root.",
-                stage="preflight",
-                hint="Let the checkout belong to the application's user, and leave run_as away or name that user.",
-            )
+    """A checkout says by its hooks and settings what git starts: as root, only where root alone has written.
+
+    That is all of `.git`, and every directory on the way: who may write in one of those puts another checkout in place.
+    """
+    above = place
+    while above != os.path.dirname(above):
+        above = os.path.dirname(above)
+        _refuse_writable(place, above, above=True)
+    repository = os.path.join(place, ".git")
+    for path in (place, repository):
+        _refuse_writable(place, path)
+    for directory, directories, files in os.walk(repository):
+        for name in (*directories, *files):
+            _refuse_writable(place, os.path.join(directory, name))
+
+
+def _refuse_writable(place: str, path: str, *, above: bool = False) -> None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    # A link, or the file in place of .git, would lead to where somebody else may write.
+    elsewhere = not (stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and os.path.basename(path) != ".git"))
+    # In a sticky directory nobody can move what is root's.
+    shared = bool(stat.S_IMODE(found.st_mode) & 0o022) and not (above and found.st_mode & stat.S_ISVTX)
+    if elsewhere or found.st_uid != 0 or shared:
+        raise Refused(
+            f"root would run git in {place}, and {'a link stands at' if elsewhere else 'others than root may write'}"
+            f" {path}: hooks and settings of somebody else would run as root.",
+            stage="preflight",
+            hint="Let the checkout belong to the application's user, and leave run_as away or name that user.",
+        )
