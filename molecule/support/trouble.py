@@ -27,7 +27,7 @@ ANALYZE wasted
 """
 _SCANS = """
 CREATE TABLE searched AS SELECT n, md5(n::text) AS word, n % 7 AS colour FROM generate_series(1, 30000) AS n;
-CREATE INDEX searched_colour ON searched (colour);
+CREATE INDEX searched_colour ON searched (colour) WHERE colour < 6; -- no use for a backup that counts the rows
 ANALYZE searched;
 DO $$ BEGIN FOR i IN 1..30 LOOP PERFORM count(*) FROM searched WHERE word = md5(i::text); END LOOP; END $$
 """
