@@ -320,6 +320,69 @@ def test_rows_that_would_go_with_them_are_counted_and_refused_unless_told(place:
     assert place.value("SELECT count(*) FROM projects") == 90
 
 
+def test_a_partition_has_the_foreign_keys_of_its_table(place: Place) -> None:
+    place.psql(
+        "CREATE TABLE events (id int PRIMARY KEY, at timestamptz) PARTITION BY RANGE (id);"
+        "CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (1000);"
+        "CREATE TABLE notes (id int, event int REFERENCES events ON DELETE CASCADE) PARTITION BY RANGE (id);"
+        "CREATE TABLE notes_1 PARTITION OF notes DEFAULT;"
+        "INSERT INTO events SELECT g, now() - interval '60 d' FROM generate_series(1, 10) g;"
+        "INSERT INTO notes VALUES (1, 7)"
+    )
+    for table in ("events", "events_1"):
+        refused = place.fail(MODULE, **{**EVENTS, "table": table})
+        assert "1 row of public." in refused["msg"]
+        assert "rows of public.notes (deleted by the foreign key" in refused["msg"]
+    assert place.value("SELECT count(*) FROM notes") == 1
+
+
+def test_a_foreign_key_is_compared_as_the_server_compares_it(only: Place) -> None:
+    """As with citext: a type of a schema that is on nobody's search_path, whose values are equal in any case."""
+    strict = "LANGUAGE {} IMMUTABLE STRICT"
+    only.psql(
+        "CREATE SCHEMA ext; CREATE TYPE ext.word;"
+        f"CREATE FUNCTION ext.word_in(cstring) RETURNS ext.word {strict.format('internal')} AS 'textin';"
+        f"CREATE FUNCTION ext.word_out(ext.word) RETURNS cstring {strict.format('internal')} AS 'textout';"
+        "CREATE TYPE ext.word (INPUT = ext.word_in, OUTPUT = ext.word_out, LIKE = text, CATEGORY = 'S');"
+        "CREATE CAST (ext.word AS text) WITHOUT FUNCTION AS IMPLICIT;"
+        f"CREATE FUNCTION ext.compare(a ext.word, b ext.word) RETURNS int {strict.format('sql')}"
+        " RETURN bttextcmp(lower(a::text), lower(b::text));"
+        + "".join(
+            f"CREATE FUNCTION ext.{name}(a ext.word, b ext.word) RETURNS bool {strict.format('sql')}"
+            f" RETURN ext.compare(a, b) {sign} 0; CREATE OPERATOR ext.{sign} (LEFTARG = ext.word, RIGHTARG = ext.word,"
+            f" FUNCTION = ext.{name}{', MERGES' if sign == '=' else ''});"
+            for name, sign in (("lt", "<"), ("le", "<="), ("eq", "="), ("ge", ">="), ("gt", ">"))
+        )
+        + "CREATE OPERATOR CLASS ext.word_ops DEFAULT FOR TYPE ext.word USING btree AS OPERATOR 1 ext.<,"
+        " OPERATOR 2 ext.<=, OPERATOR 3 ext.=, OPERATOR 4 ext.>=, OPERATOR 5 ext.>,"
+        " FUNCTION 1 ext.compare(ext.word, ext.word);"
+        "CREATE TABLE events (name ext.word PRIMARY KEY, at timestamptz);"
+        "CREATE TABLE notes (event ext.word REFERENCES events ON DELETE CASCADE);"
+        "INSERT INTO events VALUES ('One', now() - interval '60 d'), ('Two', now() - interval '60 d');"
+        "INSERT INTO notes VALUES ('one')"
+    )
+    assert "1 row of public.events would take with them" in only.fail(MODULE, **EVENTS)["msg"]
+    assert only.value("SELECT count(*) FROM notes") == 1
+
+
+def test_an_archive_that_would_not_hold_what_it_takes_is_refused(only: Place) -> None:
+    events(only, old=10)
+    only.psql(
+        "CREATE TABLE rounded (id int, at date, note varchar(5), raw bytea, amount numeric(6, 2), tags text);"
+        "CREATE UNLOGGED TABLE light AS SELECT id, at, note, raw, amount, tags FROM events WITH NO DATA;"
+        "CREATE TABLE holds (id text, at timestamptz, note text, raw bytea, amount numeric, tags text)"
+    )
+    rounded = only.fail(MODULE, archive_table="rounded", **EVENTS)
+    assert "at (timestamp with time zone → date)" in rounded["msg"]
+    assert "amount (numeric → numeric(6,2))" in rounded["msg"]
+    assert "id" not in rounded["msg"].partition("cut: ")[2]
+    assert "tags" not in rounded["msg"]
+    assert "UNLOGGED" in only.fail(MODULE, archive_table="light", **EVENTS)["msg"]
+    assert only.value("SELECT count(*) FROM events") == 110
+    assert only.run(MODULE, archive_table="holds", **EVENTS)["deleted"] == 10
+    assert only.value("SELECT count(*) FROM holds") == 10
+
+
 def test_children_go_first_and_rows_that_are_still_referred_to_stay(place: Place) -> None:
     family(place, "RESTRICT")
     place.psql("UPDATE documents SET at = now() - interval '60 d' WHERE project IN (10, 20)")

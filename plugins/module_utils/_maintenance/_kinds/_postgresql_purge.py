@@ -31,6 +31,7 @@ from .._pg._purge_plan import (
     MANY_ROWS,
     Count,
     check,
+    clocks_apart,
     count,
     counted_rows,
     notes,
@@ -44,6 +45,7 @@ from .._pg._purge_target import (
     declared_tables,
     examine_table,
     find,
+    lossy,
     names_of,
     purged_before,
     resolve,
@@ -157,6 +159,7 @@ class PostgresqlPurge(Action):
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
         self._findings: list[Finding] = []
+        self._doubts: list[str] = []
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -170,6 +173,7 @@ class PostgresqlPurge(Action):
         """Every table, looked up and counted."""
         self._findings = []
         limit(session, COUNT_SECONDS)
+        self._doubts = clocks_apart(session, CATALOGUE_SECONDS)
         targets = []
         for declared in declared_tables(self.options):
             target = resolve(session, declared, CATALOGUE_SECONDS)
@@ -224,13 +228,32 @@ class PostgresqlPurge(Action):
                 stage="preflight",
                 hint="Add them (ALTER TABLE), or name another table.",
             )
+        self._refuse_loss(session, target, row)
         return (str(row["schema"]), str(row["name"]))
+
+    def _refuse_loss(self, session: Session, target: Target, archive: Mapping[str, Any]) -> None:
+        """Refuse an archive that would not hold what it takes."""
+        text = target.declared.archive_table
+        if archive["unlogged"]:
+            raise InvalidOption(
+                f"archive_table {text!r} is UNLOGGED: after a crash the server empties it.",
+                stage="preflight",
+                hint=f"ALTER TABLE {identifier(archive['schema'], archive['name'])} SET LOGGED",
+            )
+        source = find(session, identifier(target.schema, target.name), "table", CATALOGUE_SECONDS) or {}
+        changed = lossy(source.get("columns") or (), archive["columns"])
+        if changed:
+            raise InvalidOption(
+                f"archive_table {text!r} has columns of other types, which may round or cut: {', '.join(changed)}.",
+                stage="preflight",
+                hint="Give them the type of the table's column or text (ALTER TABLE), or name another table.",
+            )
 
     def _reasons(self, works: list[_Work]) -> list[str]:
         files = bool(self.options.get("archive_directory"))
         archived = {work.target.title: files or work.archive_table is not None for work in works}
         counts = [work.count for work in works]
-        return check(counts, int(self.options["most"]), bool(self.options["cascade"]), archived)
+        return self._doubts + check(counts, int(self.options["most"]), bool(self.options["cascade"]), archived)
 
     # -- acting -------------------------------------------------------------------------------------------------
 

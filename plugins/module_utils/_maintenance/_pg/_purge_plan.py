@@ -8,11 +8,12 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..._durations import counted
+from ..._durations import counted, roughly
 from ..._engines._pg._sql import Session
 from ..._errors import Refused, TimedOut
 from .._section import CRITICAL, INFO, WARNING, Finding
@@ -21,6 +22,9 @@ from ._purge_target import CASCADE, CHANGING, Reference, Target
 
 COUNT_SECONDS = 4.0
 """How long an exact count may take: it is a transaction like others."""
+
+CLOCK_SECONDS = 300.0
+"""How far apart the clocks of the server and of this host may be."""
 
 MANY_ROWS = 10_000
 """From so many deleted rows on, the table wants VACUUM."""
@@ -124,6 +128,16 @@ def _estimate(session: Session, target: Target, seconds: float) -> int:
             f"EXPLAIN (FORMAT JSON) SELECT FROM {target.sql} t WHERE {target.deletable()}", seconds + 5
         )
     return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def clocks_apart(session: Session, timeout: float) -> list[str]:
+    """Why the server's clock, by which rows are old, cannot be believed; nothing when it can."""
+    before = time.time()
+    server = float(session.value("SELECT extract(epoch FROM clock_timestamp())::float8 AS now", timeout))
+    apart = max(before - server, server - time.time())
+    if apart <= CLOCK_SECONDS:
+        return []
+    return [f"the clocks of the server and of this host are {roughly(apart)} apart: nobody knows how old a row is."]
 
 
 def check(counts: Sequence[Count], most: int, cascade: bool, archived: Mapping[str, bool]) -> list[str]:

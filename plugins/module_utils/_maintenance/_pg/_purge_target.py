@@ -22,6 +22,9 @@ from ._options import examine_duration, examine_tables
 TIME_TYPES: Mapping[int, str] = {1082: "date", 1114: "timestamp", 1184: "timestamptz"}
 """Types of a column that says how old a row is, by OID."""
 
+_TEXT, _VARCHAR = 25, 1043
+"""Further OIDs of types: what is too long for the latter is refused and not cut."""
+
 CASCADE, SET_NULL, SET_DEFAULT = "c", "n", "d"
 CHANGING: Mapping[str, str] = {CASCADE: "deleted", SET_NULL: "set to NULL", SET_DEFAULT: "set to their default"}
 """What a foreign key does to referring rows when the row goes; others (NO ACTION, RESTRICT) do not let it go."""
@@ -38,11 +41,12 @@ TABLE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
 _RELATIONS = """
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        (SELECT json_agg(json_build_object('name', a.attname, 'type', coalesce(nullif(t.typbasetype, 0), t.oid)::bigint,
+               'exact', a.atttypid::bigint, 'modifier', a.atttypmod, 'shown', format_type(a.atttypid, a.atttypmod),
                'generated', a.attgenerated <> '') ORDER BY a.attnum)
           FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
        EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4') AS ruled,
-       greatest(c.reltuples, 0)::bigint AS estimate
+       greatest(c.reltuples, 0)::bigint AS estimate, c.relpersistence = 'u' AS unlogged
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname = {name} AND {schema}"""
 
@@ -69,7 +73,8 @@ SELECT DISTINCT t.tgname AS name FROM pg_trigger t JOIN tree ON tree.oid = t.tgr
  WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 8 <> 0 ORDER BY 1"""
 )
 
-# A foreign key has copies for the partitions of both sides; the one that was declared has no parent.
+# A foreign key has copies for the partitions of both sides: that one counts whose original refers to nothing of the
+# tree. What is equal, its own operators say: those of a type from an extension are not on our search_path.
 _REFERENCES = (
     _TREE
     + """
@@ -78,11 +83,16 @@ SELECT k.conname AS name, k.confdeltype AS action, k.conrelid::bigint AS child, 
           JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num) AS columns,
        (SELECT json_agg(a.attname ORDER BY u.n) FROM unnest(k.confkey) WITH ORDINALITY u (num, n)
           JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num) AS referred,
+       (SELECT json_agg(format('OPERATOR(%I.%s)', p.nspname, o.oprname) ORDER BY u.n)
+          FROM unnest(k.conpfeqop) WITH ORDINALITY u (op, n) JOIN pg_operator o ON o.oid = u.op
+          JOIN pg_namespace p ON p.oid = o.oprnamespace) AS equals,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                   AND i.indkey[0] = ANY (k.conkey)) AS indexed
   FROM pg_constraint k JOIN tree ON tree.oid = k.confrelid
   JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname"""
+ WHERE k.contype = 'f' AND NOT EXISTS (SELECT FROM pg_constraint o JOIN tree ON tree.oid = o.confrelid
+                                          WHERE o.oid = k.conparentid)
+ ORDER BY n.nspname, c.relname, k.conname"""
 )
 
 
@@ -118,7 +128,11 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key that refers to the table."""
+    """A foreign key that refers to the table.
+
+    Attributes:
+        equals: for each pair of columns, the operator between the one that is referred to and the one that refers.
+    """
 
     name: str
     action: str
@@ -127,6 +141,7 @@ class Reference:
     table: str
     columns: Sequence[str]
     referred: Sequence[str]
+    equals: Sequence[str]
     indexed: bool
 
     @property
@@ -139,7 +154,8 @@ class Reference:
         Args:
             but_not: rows of the referring table (alias `k`) that do not count.
         """
-        equal = " AND ".join(f"k.{identifier(a)} = t.{identifier(b)}" for a, b in zip(self.columns, self.referred))
+        pairs = zip(self.columns, self.referred, self.equals)
+        equal = " AND ".join(f"t.{identifier(b)} {operator} k.{identifier(a)}" for a, b, operator in pairs)
         more = f" AND NOT coalesce({but_not}, false)" if but_not else ""
         return f"EXISTS (SELECT FROM {identifier(self.schema, self.table)} k WHERE {equal}{more})"
 
@@ -275,6 +291,26 @@ def find(session: Session, text: str, option: str, timeout: float) -> dict[str, 
             hint="Write schema.table.",
         )
     return rows[0] if rows else None
+
+
+def lossy(columns: Sequence[Mapping[str, Any]], archive: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns whose values an archive might round or cut without a word, as `name (its type → the archive's)`.
+
+    Args:
+        columns, archive: from `find`.
+    """
+    there = {str(each["name"]): each for each in archive}
+    pairs = [(each, there[str(each["name"])]) for each in columns if not each["generated"] and each["name"] in there]
+    return [f"{a['name']} ({a['shown']} → {b['shown']})" for a, b in pairs if not _holds(b, a)]
+
+
+def _holds(archive: Mapping[str, Any], column: Mapping[str, Any]) -> bool:
+    """Whether every value goes into a column unchanged, or is refused."""
+    if archive["exact"] == _TEXT:
+        return True
+    if archive["exact"] not in (column["exact"], column["type"]):
+        return False
+    return archive["modifier"] in (-1, column["modifier"]) or archive["exact"] == _VARCHAR
 
 
 def resolve(session: Session, declared: Declared, timeout: float) -> Target:
