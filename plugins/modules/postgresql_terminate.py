@@ -78,12 +78,10 @@ options:
     description: Sessions of these databases; V(all) for those of every one. The default is O(database).
     type: list
     elements: str
-    default: []
   users:
     description: Only sessions of these roles. C(*) and C(?) are wildcards.
     type: list
     elements: str
-    default: []
   exclude_users:
     description: But not of these roles.
     type: list
@@ -93,7 +91,6 @@ options:
     description: Only sessions with these application names. C(*) and C(?) are wildcards.
     type: list
     elements: str
-    default: []
   exclude_applications:
     description: But not with these. Backups of others are among the default.
     type: list

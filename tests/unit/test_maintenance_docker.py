@@ -33,9 +33,10 @@ def problems(**options: Any) -> list[str]:
 def test_something_must_be_named() -> None:
     assert len(problems()) == 1
     assert problems(images="dangling") == problems(volumes=["a-*"]) == problems(networks_older_than="1d") == []
+    assert problems(volumes=["[0-9a-f]" * 64]) == []  # those that have no name of their own
 
 
-@pytest.mark.parametrize("pattern", ["*", "**", "?*", ""])
+@pytest.mark.parametrize("pattern", ["*", "**", "?*", "", "[!_]*", "[]a]*"])
 def test_every_volume_is_refused(pattern: str) -> None:
     assert problems(volumes=["ok", pattern]) == ["it: volumes[1]: would be every volume; name some of them"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import time
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._pg._pur
     WANTED_SECONDS,
     Pace,
 )
+from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._pg._purge_plan import clocks_apart
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._pg._purge_target import comparison
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._pg._sessions import regex
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._pg._vacuum import (
@@ -215,6 +217,11 @@ def problems(kind: type[Action], **given: Any) -> list[str]:
             {"older_than": "9d", "table": "a", "column": "at", "archive_directory": "x"},
             "archive_directory",
         ),
+        # What a template has left empty must not mean everybody.
+        (PostgresqlTerminate, {"older_than": "5m", "states": ["idle"], "users": []}, "users: is empty"),
+        (PostgresqlTerminate, {"older_than": "5m", "states": ["idle"], "applications": []}, "applications: is empty"),
+        (PostgresqlTerminate, {"older_than": "5m", "states": ["idle"], "databases": []}, "databases: is empty"),
+        (PostgresqlTerminate, {"older_than": "5m", "states": ["idle"], "query_matches": ""}, "query_matches: is empty"),
     ],
 )
 def test_what_cannot_be_right_is_refused_naming_the_key(kind: type[Action], given: dict[str, Any], key: str) -> None:
@@ -232,3 +239,14 @@ def test_what_cannot_be_right_is_refused_naming_the_key(kind: type[Action], give
 )
 def test_what_can_be_right_is_not_refused(kind: type[Action], given: dict[str, Any]) -> None:
     assert problems(kind, **given) == []
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(0, ""), (240, ""), (40 * 86400, "40 d apart"), (-3600, "60 min apart")])
+def test_a_server_whose_clock_is_wrong_is_not_believed(ahead: float, said: str) -> None:
+    class Clock:
+        def value(self, _query: str, _timeout: float) -> float:
+            return time.time() + ahead
+
+    reasons = clocks_apart(Clock(), 1.0)  # type: ignore[arg-type]
+    assert bool(reasons) == bool(said)
+    assert said in "".join(reasons)

@@ -148,7 +148,16 @@ def test_names_that_belong_together_have_one_pattern(name: str, pattern: str) ->
 
 @pytest.mark.parametrize(
     ("pattern", "everything"),
-    [("*", True), ("?*", True), ("[a-z]*", True), ("**", True), ("a*", False), (r"\\*", False), (":*", False)],
+    [
+        ("*", True),
+        ("?*", True),
+        ("[a-z]*", True),
+        ("**", True),
+        ("a*", False),
+        (r"\\*", False),
+        (":*", False),
+        (r"[^\]]*", True),
+    ],
 )
 def test_a_pattern_that_names_nothing_means_everything(pattern: str, everything: bool) -> None:
     assert means_everything(pattern) is everything

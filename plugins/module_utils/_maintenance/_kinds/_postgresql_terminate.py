@@ -82,10 +82,11 @@ class PostgresqlTerminate(Action):
             "states": {"type": "list", "elements": "str", "choices": list(STATES), "required": True},
             "mode": {"type": "str", "choices": [CANCEL, TERMINATE], "default": TERMINATE},
             "grace": {"type": "str", "default": "10s"},
-            "databases": {"type": "list", "elements": "str", "default": []},
-            "users": {"type": "list", "elements": "str", "default": []},
+            # No defaults: an empty list means nobody, and not everybody.
+            "databases": {"type": "list", "elements": "str"},
+            "users": {"type": "list", "elements": "str"},
             "exclude_users": {"type": "list", "elements": "str", "default": []},
-            "applications": {"type": "list", "elements": "str", "default": []},
+            "applications": {"type": "list", "elements": "str"},
             "exclude_applications": {
                 "type": "list",
                 "elements": "str",
@@ -109,6 +110,9 @@ class PostgresqlTerminate(Action):
             report.key("mode").add(
                 "cancel ends a statement, and a session that is idle runs none: use terminate, or only the state active"
             )
+        for name in ("databases", "users", "applications", "query_matches"):
+            if options.get(name) is not None and not options[name]:
+                report.key(name).add("is empty, and so means nobody; leave it out if all are meant")
         if "all" in (options["databases"] or ()) and len(options["databases"]) > 1:
             report.key("databases").add("all stands alone")
 

@@ -73,9 +73,11 @@ class RedisPurge(Action):
                 report.key(name).add(
                     f"must lie between {least} and {highest}" if highest else f"must be at least {least}"
                 )
+        if options.get("types") is not None and not options["types"]:
+            report.key("types").add("names none; leave it out if keys of all types are meant")
         for name in ("idle_longer_than", "max_runtime"):
             try:
-                if options.get(name) and not parse_duration(options[name]):
+                if options.get(name) is not None and not parse_duration(options[name]):
                     report.key(name).add("must be longer than nothing")
             except InvalidOption as error:
                 report.key(name).add(error.message)

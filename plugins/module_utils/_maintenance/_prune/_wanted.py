@@ -9,6 +9,7 @@ PRIVATE to the collection; may change without notice.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -143,8 +144,9 @@ def _protecting(task: Any, patterns: list[str]) -> Any:
 
 
 def means_all(pattern: str) -> bool:
-    """Whether every name fits a pattern."""
-    return not pattern.strip("*?")
+    """Whether a pattern names nothing: it has no character of its own beside wildcards, and no length."""
+    rest = re.sub(r"\[!?\]?[^\]]*\]", "", pattern)
+    return not rest.strip("*?") and ("*" in rest or rest == pattern)
 
 
 def _age(text: str | None) -> timedelta | None:

@@ -102,4 +102,4 @@ def _class(raw: bytes, at: int) -> tuple[bytes, int]:
 
 def means_everything(pattern: str) -> bool:
     """Whether a pattern names nothing: it has no character of its own beside wildcards."""
-    return not re.sub(r"\\.|\[\^?[^\]]*\]?|[*?]", lambda found: "x" if found[0][0] == "\\" else "", pattern)
+    return not re.sub(r"(?s)\\.|\[\^?(?:\\.|[^\]])*\]?|[*?]", lambda found: "x" if found[0][0] == "\\" else "", pattern)
