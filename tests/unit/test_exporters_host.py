@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import http.server
 import io
 import json
 import os
+import shutil
 import ssl
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -88,6 +91,18 @@ def test_exceptions_from_the_hardening_are_those_of_the_catalogue() -> None:
             "ProtectSystem=strict",
         ):
             assert line in lines
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd to judge units")
+@pytest.mark.parametrize("kind", KINDS)
+def test_systemd_finds_little_that_a_unit_of_any_kind_is_exposed_to(kind: str, tmp_path: Path) -> None:
+    values = {"name": "x", "kind": kind}
+    path = tmp_path / "holdfast-exporter-x.service"
+    path.write_text("\n".join(unit_of(declared(**values), program="/bin/true")))
+    argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    assert "Overall exposure level" in done.stdout
 
 
 def test_secrets_stand_in_the_environment_alone() -> None:
@@ -170,6 +185,7 @@ def test_a_hash_that_fits_stays_and_another_password_gets_another() -> None:
 PROGRAM = "node_exporter"
 
 
+@functools.cache  # the time stands in it, and with it another checksum
 def packed(version: str, program: str = PROGRAM) -> bytes:
     """An archive in the layout of upstream's."""
     file = io.BytesIO()
