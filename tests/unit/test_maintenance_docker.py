@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._declaration._report import Report
+from ansible_collections.holdfast.ops.plugins.module_utils._errors import Refused
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._kinds._docker_prune import DockerPrune
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._prune._engine import Engine, _latest
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._prune._wanted import (
     BUILD_CACHE,
+    CONTAINER,
     IMAGE,
     NETWORK,
     Wanted,
@@ -153,6 +155,30 @@ def test_networks_of_the_engine_and_of_stopped_containers_stay() -> None:
     )
     pruner = Engine(engine, wanted(networks_older_than="1d"))  # type: ignore[arg-type]
     assert [item.name for item in pruner.candidates(NETWORK, ())] == ["free"]
+
+
+def test_a_container_that_has_run_again_since_the_look_stays() -> None:
+    deleted: list[str] = []
+
+    class Records(Answers):
+        def delete(self, path: str) -> None:
+            deleted.append(path)
+
+    state = {"Status": "exited", "FinishedAt": "2026-01-01T00:00:00Z"}
+    answers: dict[str, Any] = {
+        "/containers/json": [{"Id": "c1", "Names": ["/job"], "SizeRw": 5}],
+        "/containers/c1/json": {"Created": "2025-12-01T00:00:00Z", "State": state},
+    }
+    engine = Engine(Records(answers), wanted(containers_older_than="1d"))  # type: ignore[arg-type]
+    (item,) = engine.candidates(CONTAINER, ())
+    for again in ({"FinishedAt": "2026-11-22T00:00:00Z"}, {"Status": "running"}):
+        answers["/containers/c1/json"]["State"] = {**state, **again}
+        with pytest.raises(Refused, match="run again"):
+            engine.remove(item)
+    assert deleted == []
+    answers["/containers/c1/json"]["State"] = state
+    assert engine.remove(item) == 5
+    assert deleted == ["/containers/c1"]
 
 
 def test_build_cache_that_is_not_in_use() -> None:

@@ -75,6 +75,8 @@ class Engine:
         if item.what == IMAGE:
             self._remove_image(item)
         else:
+            if item.what == CONTAINER and self._stopped_since(item.id) != item.since:
+                raise Refused("it has run again since it was looked at.")  # and may have ended again
             # Without `v`, the volumes of a container stay.
             self._docker.delete(f"/{item.what}s/{quote(item.id, safe='')}")
         return item.size_bytes or 0
@@ -104,13 +106,18 @@ class Engine:
             if self._wanted.excluded(each.get("Labels")) or self._wanted.protects_container(each):
                 continue
             try:
-                state = self._docker.get(f"/containers/{each['Id']}/json")
+                since = self._stopped_since(each["Id"])
             except NotFound:
                 continue
-            since = _latest(state.get("Created"), state["State"].get("FinishedAt"))
-            if state["State"]["Status"] in _STOPPED and self._old(since, age):
+            if self._old(since, age):
                 name = (each.get("Names") or [each["Id"][:12]])[0].lstrip("/")
                 yield Item(CONTAINER, each["Id"], name, each.get("SizeRw") or 0, since)
+
+    def _stopped_since(self, name: str) -> datetime | None:
+        """When a container ended, or was made and never started; None while it is not stopped."""
+        found = self._docker.get(f"/containers/{name}/json")
+        state = found["State"]
+        return _latest(found.get("Created"), state.get("FinishedAt")) if state["Status"] in _STOPPED else None
 
     def _networks(self, age: timedelta, gone: Collection[str]) -> Iterator[Item]:
         used = set()
