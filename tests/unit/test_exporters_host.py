@@ -35,7 +35,9 @@ from ansible_collections.holdfast.ops.plugins.module_utils._exporters import (
     _apply,
     _archives,
     _certificates,
+    _machine,
     _passwords,
+    _place,
     _scrape,
     _unit,
 )
@@ -456,3 +458,42 @@ def test_a_certificate_is_new_before_the_old_one_ends(tmp_path: Path, monkeypatc
     assert _certificates.is_good(str(certificate), str(key))
     monkeypatch.setattr(_certificates, "_RENEWED_BEFORE", _certificates.DAYS * 86400)
     assert not _certificates.is_good(str(certificate), str(key))
+
+
+def test_the_unit_of_a_package_is_remembered_by_what_took_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a package to an archive, and then away: nobody else would let the package's own unit start again."""
+    for name in ("ETC", "UNITS"):
+        monkeypatch.setattr(_place, name, str(tmp_path))
+    packaged, unit = declared(name="node", kind="node"), "prometheus-node-exporter.service"
+    archived = declared(name="node", kind="node", install_method="archive")
+    assert _place._declared(archived, KINDS["node"])["package_unit"] == ""
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / _place.DECLARED).write_text(json.dumps(_place._declared(packaged, KINDS["node"])))
+    assert _place._declared(archived, KINDS["node"])["package_unit"] == ""  # somebody has unmasked it
+    (tmp_path / unit).symlink_to("/dev/null")
+    assert _place._declared(archived, KINDS["node"])["package_unit"] == unit
+
+
+def test_a_version_that_is_fetched_anew_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same name with another checksum: what runs would be the old program, until the second run."""
+    for name in ("ETC", "OPT", "UNITS"):
+        monkeypatch.setattr(_place, name, str(tmp_path))
+    running = _machine.State(active=True, enabled=True, restarts=0, pid=0)
+    monkeypatch.setattr(_machine, "state_of", lambda _unit: running)
+    monkeypatch.setattr(_machine, "has_account", lambda _name: True)
+    archive = {"version": "9.9.9", "checksum": "0123456789abcdef" * 4}
+    exporter = declared(name="node", kind="node", install_method="archive", archive=archive)
+    monkeypatch.setattr(Version, "is_here", True)
+    monkeypatch.setattr(Version, "is_used", True)
+    first = _place.look(exporter, check_mode=True)
+    for path, (content, mode) in first.files.items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(content)
+        os.chmod(path, mode)
+    assert not _place.look(exporter, check_mode=True).steps
+    monkeypatch.setattr(Version, "is_here", False)
+    again = _place.look(exporter, check_mode=True)
+    assert again.steps == ["node: fetch version 9.9.9", "node: start it anew"]
+    assert again.restart

@@ -13,21 +13,19 @@ one that does not come up is put back to how it was, and runs again as before.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from .._errors import HoldfastError, InvalidOption, MissingDependency, NotProved, Unsupported
 from .._process import run
 from .._replace import replace_file
 from . import _archives, _machine, _monitor_role, _scrape, _unit
 from ._parse import NAME
-from ._place import DECLARED, ETC, OPT, UNITS, Place, has_role
+from ._place import ETC, OPT, UNITS, Place, declared_before, has_role
 
 _TIMEOUT = 30.0
 
@@ -113,7 +111,12 @@ def commit(place: Place) -> list[str]:
         _machine.make_account(exporter.account)
     if place.options.get("textfile_dir"):
         os.makedirs(place.options["textfile_dir"], mode=0o755, exist_ok=True)
-    warnings = list(_make_role(place))
+    try:
+        warnings = list(_make_role(place))
+    except HoldfastError:
+        if made_account:
+            _machine.remove_account(exporter.account)
+        raise
     before = _Before.of(place)
     try:
         if place.masks:
@@ -126,7 +129,9 @@ def commit(place: Place) -> list[str]:
         _scrape.why(error, _machine.journal(exporter.unit))
         if before.changed:
             before.put_back()
-            error.left_behind = "nothing; the exporter is as it was before"
+            error.left_behind = (
+                "no change of what runs; a version that was fetched, or a role in PostgreSQL, stays for the next run"
+            )
             if made_account and not before.active:
                 _machine.remove_account(exporter.account)
         raise
@@ -249,7 +254,7 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
     """
     warnings: list[str] = []
     unit, account = f"holdfast-exporter-{name}.service", f"exporter-{name}"
-    declared = _read_declared(name)
+    declared = declared_before(name)
     _machine.systemctl("disable", "--now", unit, check=False)  # there may be none
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(UNITS, unit))
@@ -272,15 +277,6 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
         with contextlib.suppress(OSError):  # there are others, or none
             os.rmdir(directory)
     return warnings
-
-
-def _read_declared(name: str) -> dict[str, Any]:
-    text = _machine.read_text(os.path.join(ETC, name, DECLARED))
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _list(directory: str) -> list[str]:

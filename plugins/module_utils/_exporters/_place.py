@@ -117,6 +117,7 @@ def look(exporter: Exporter, *, check_mode: bool) -> Place:
         place.restart = True
     if version is not None and not version.is_here:
         place.steps.append(f"{exporter.name}: fetch version {version.version}")
+        place.restart = True  # the one in use may be replaced by another of the same name
     if version is not None and not version.is_used:
         place.steps.append(f"{exporter.name}: use version {version.version}")
         place.restart = True
@@ -204,7 +205,23 @@ def _declared(exporter: Exporter, kind: Kind) -> dict[str, Any]:
     role = None
     if has_role(exporter, kind):
         role = {name: exporter.options[name] for name in ("login_unix_socket", "login_port", "database")}
-    return {"kind": exporter.kind, "package_unit": package_unit(exporter), "role": role}
+    return {"kind": exporter.kind, "package_unit": package_unit(exporter) or _still_masked(exporter), "role": role}
+
+
+def _still_masked(exporter: Exporter) -> str:
+    """The unit of a package that it was made of before, and that is unmasked once it is declared no more."""
+    unit = str(declared_before(exporter.name).get("package_unit") or "")
+    return unit if unit and _machine.is_masked(os.path.join(UNITS, unit)) else ""
+
+
+def declared_before(name: str) -> dict[str, Any]:
+    """What is known of an exporter that was made before; empty when there is none."""
+    text = _machine.read_text(os.path.join(ETC, name, DECLARED))
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def has_role(exporter: Exporter, kind: Kind) -> bool:
