@@ -238,10 +238,10 @@ class PsqlSession(Session):
         token = self._token
         end = "" if statement.startswith("\\") else "\n;"
         outcome = f"\\echo\n\\echo {token} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n\\echo {token} end\n"
-        text = f"{statement}{end}\n{outcome}"
+        text = f"{statement}{end}\n{outcome}".encode("utf-8", "surrogateescape")
         try:
-            self._write(text.encode("utf-8", "surrogateescape"))
-        except BrokenPipeError:
+            self._write(text)
+        except (BrokenPipeError, ValueError):  # the latter where it was found to have ended before
             raise self._ended() from None
         answer = self._read_until(f"{token} end\n".encode(), timeout).decode("utf-8", "surrogateescape")
         result, _token, status = answer.rpartition(f"\n{token} ")
