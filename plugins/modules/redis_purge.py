@@ -142,7 +142,7 @@ databases:
   elements: dict
   sample: [{"database": 0, "keys": 1204}]
 sample:
-  description: Some of the keys.
+  description: Some of the keys. Of what may be a secret (the id of a session, say) only the beginning is told.
   returned: success
   type: list
   elements: dict

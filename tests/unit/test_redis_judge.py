@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._rd._judge import USES, Facts, judge
 from ansible_collections.holdfast.ops.plugins.module_utils._maintenance._rd._names import (
     SHOWN,
+    masked,
     means_everything,
     pattern_of,
     shown,
@@ -144,6 +145,20 @@ def test_a_name_is_shown_without_doing_more(name: bytes) -> None:
 )
 def test_names_that_belong_together_have_one_pattern(name: str, pattern: str) -> None:
     assert pattern_of(name.encode()) == pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("session:q7x2nfv0c3kz8m1p5t9w4y6b", "session:q7x2nf…"),
+        ("reset:Zm9v-YmFy_1234567890", "reset:Zm9v-Y…"),
+        ("celery-task-meta-7b4f6d8e-1c2a-4b3d-9e8f-0a1b2c3d4e5f", "celery-task-meta-7b4f6d…"),
+        ("cache:page:1204", "cache:page:1204"),
+        ("notification_preferences", "notification_preferences"),
+    ],
+)
+def test_a_name_that_may_be_a_secret_is_not_told_to_its_end(name: str, text: str) -> None:
+    assert masked(name.encode()) == text
 
 
 @pytest.mark.parametrize(

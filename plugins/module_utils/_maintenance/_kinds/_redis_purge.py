@@ -24,7 +24,7 @@ from ..._errors import HoldfastError, InvalidOption, OutOfTime, Refused
 from ..._progress import Progress
 from ..._spec import Spec
 from .._interface import Action
-from .._rd._names import means_everything, shown
+from .._rd._names import masked, means_everything
 from .._rd._sample import CONTAINER_BATCH, LENGTHS
 from .._rd._session import within
 from .._rd._walk import Found, Walker, selection_of
@@ -210,7 +210,7 @@ class RedisPurge(Action):
     ) -> Section:
         keys = [Column("database", "Database", CODE), Column("keys", "Keys", COUNT)]
         rows = [{"database": number, "keys": count} for number, count in sorted(found.keys.items())]
-        names = [{"database": number, "key": shown(name)} for number, name in found.sample]
+        names = [{"database": number, "key": masked(name)} for number, name in found.sample]
         tables: list[Table] = [table_of("databases", "Keys by database", keys, rows)]
         if names:
             note = f"{found.total - len(names):,} more are not shown." if found.total > len(names) else ""

@@ -23,6 +23,8 @@ _VARIABLE = re.compile(
     r"|(?=[A-Za-z]*[0-9])[0-9A-Za-z]{8,}"  # a hash, or another id
     r"|[0-9]+"
 )
+_TOKEN = re.compile(r"((?:[a-z]+[-_])*)((?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{16,})")
+"""Words, and what may be the whole secret of a session or of a link that was mailed to somebody."""
 _STARS = re.compile(r"\*(?:[-._*]*\*)?")
 
 
@@ -33,6 +35,12 @@ def shown(name: bytes) -> str:
         for each in name.decode("utf-8", "backslashreplace")
     )
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def masked(name: bytes) -> str:
+    """As `shown`, of what may be a secret only the beginning: a report leaves the host."""
+    text = name.decode("utf-8", "backslashreplace")
+    return shown(_TOKEN.sub(lambda found: f"{found[1]}{found[2][:6]}…", text).encode())
 
 
 def pattern_of(name: bytes) -> str:
