@@ -19,8 +19,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from .._errors import HoldfastError, InvalidOption, MissingDependency, NotProved, Unsupported
+from .._errors import HoldfastError, InvalidOption, MissingDependency, NotProved, Unsupported, redact
 from .._process import run
 from .._replace import replace_file
 from . import _archives, _machine, _monitor_role, _scrape, _unit
@@ -126,7 +127,8 @@ def commit(place: Place) -> list[str]:
         text = _prove(place)
         warnings += _scrape.look(exporter, place.kind, text)
     except HoldfastError as error:
-        _scrape.why(error, _machine.journal(exporter.unit))
+        # Some say with which password they could not log in.
+        _scrape.why(error, redact(_machine.journal(exporter.unit), place.secrets))
         if before.changed:
             before.put_back()
             error.left_behind = (
@@ -143,7 +145,7 @@ def commit(place: Place) -> list[str]:
             shutil.rmtree(path)
         else:
             os.unlink(path)
-    return warnings
+    return [*warnings, *_remove_role(exporter.account, place.former_role)]
 
 
 def _make_role(place: Place) -> Iterator[str]:
@@ -252,7 +254,6 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
     Returns:
         what could not be taken away and is not the host's own, a sentence each.
     """
-    warnings: list[str] = []
     unit, account = f"holdfast-exporter-{name}.service", f"exporter-{name}"
     declared = declared_before(name)
     _machine.systemctl("disable", "--now", unit, check=False)  # there may be none
@@ -262,14 +263,7 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
     if package and package not in kept_units and _machine.is_masked(os.path.join(UNITS, package)):
         _machine.systemctl("unmask", package)  # it stays stopped and disabled
     _machine.systemctl("daemon-reload")
-    role = declared.get("role")
-    if role:
-        if _monitor_role.is_there(role):
-            _monitor_role.absent(account, role)
-        else:
-            warnings.append(
-                f"The role {account} was not removed: no server listens on {_monitor_role.socket_of(role)}."
-            )
+    warnings = list(_remove_role(account, declared.get("role")))
     if _machine.has_account(account):
         _machine.remove_account(account)
     for directory in (ETC, OPT):
@@ -277,6 +271,13 @@ def remove(name: str, kept_units: set[str]) -> list[str]:
         with contextlib.suppress(OSError):  # there are others, or none
             os.rmdir(directory)
     return warnings
+
+
+def _remove_role(account: str, role: Mapping[str, Any] | None) -> Iterator[str]:
+    if role and _monitor_role.is_there(role):
+        _monitor_role.absent(account, role)
+    elif role:
+        yield f"The role {account} was not removed: no server listens on {_monitor_role.socket_of(role)}."
 
 
 def _list(directory: str) -> list[str]:

@@ -68,7 +68,7 @@ def state_of(unit: str) -> State:
 
 def journal(unit: str) -> str:
     """The last words of a unit."""
-    argv = ["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"]
+    argv = ["journalctl", "--unit", unit, "--lines=12", "--no-pager", "--output=cat"]
     return run(argv, check=False, timeout=_TIMEOUT)[1].decode("utf-8", "replace")
 
 

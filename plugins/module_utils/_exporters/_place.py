@@ -37,6 +37,7 @@ class Place:
         options: of its kind, with secrets read from their files.
         files: path → content and mode, of those that are not as they should be.
         gone: paths of those that were of use before.
+        former_role: the PostgreSQL server that it looked at before and that has a role for it still; None for none.
         certificate: the path of its certificate; None without TLS.
         program: the path that the unit starts.
         steps: what is to be done, in words.
@@ -50,12 +51,19 @@ class Place:
     certificate: str | None
     files: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
     gone: list[str] = field(default_factory=list)
+    former_role: Mapping[str, Any] | None = None
     steps: list[str] = field(default_factory=list)
     restart: bool = False
 
     @property
     def directory(self) -> str:
         return os.path.join(ETC, self.exporter.name)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not be shown, whoever says it."""
+        hidden = (self.options.get(name) for name, option in self.kind.options.items() if option.get("no_log") is True)
+        return [*filter(None, hidden), *self.exporter.users.values()]
 
     @property
     def versions(self) -> str:
@@ -190,6 +198,10 @@ def _want_files(place: Place) -> None:
     if place.version is None and os.path.isdir(place.versions):
         place.gone.append(place.versions)
     place.steps += [f"{exporter.name}: remove {path}" for path in place.gone]
+    place.former_role = _former_role(place)
+    if place.former_role is not None:
+        socket = _monitor_role.socket_of(place.former_role)
+        place.steps.append(f"{exporter.name}: remove the role {exporter.account} of {socket}")
 
 
 def _hashes(place: Place) -> dict[str, str]:
@@ -206,6 +218,16 @@ def _declared(exporter: Exporter, kind: Kind) -> dict[str, Any]:
     if has_role(exporter, kind):
         role = {name: exporter.options[name] for name in ("login_unix_socket", "login_port", "database")}
     return {"kind": exporter.kind, "package_unit": package_unit(exporter) or _still_masked(exporter), "role": role}
+
+
+def _former_role(place: Place) -> Mapping[str, Any] | None:
+    former = declared_before(place.exporter.name).get("role")
+    if not former or (
+        has_role(place.exporter, place.kind)
+        and _monitor_role.socket_of(former) == _monitor_role.socket_of(place.options)
+    ):
+        return None
+    return dict(former)
 
 
 def _still_masked(exporter: Exporter) -> str:
