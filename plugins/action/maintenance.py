@@ -107,7 +107,9 @@ class ActionModule(HostAction):
         # Each is the name of a component: others were refused.
         for component in declaration.select(",".join(dict.fromkeys(wanted))) if declaration and wanted else ():
             module = f"holdfast.ops.{component.module('backup')}"
-            done = self.run_module(variables, arguments(component, "backup", {}), module, label=component.name)
+            args = arguments(component, "backup", {})
+            args.pop("max_age", None)  # what came since the last backup would be deleted and be in none
+            done = self.run_module(variables, args, module, label=component.name)
             backups.append(
                 {
                     "component": component.name,

@@ -176,3 +176,13 @@ def test_what_is_no_action_is_refused_before_anything_is_touched(site: Site, ask
     assert site.projects == 20
     assert not (site.directory / "state").exists()
     assert not site.reports.exists()
+
+
+def test_a_young_backup_is_not_what_an_action_wants_first(site: Site) -> None:
+    """`max_age` spares a schedule a backup; a row that came since the last one would be purged and in none."""
+    site.components[0]["max_age"] = "1d"
+    site.run(holdfast_apply="old_projects").succeeded()
+    assert (site.projects, len(site.backups)) == (13, 1)
+    site.server.psql("insert into projects values (21, now() - interval '200 days')", site.database)
+    site.run(holdfast_apply="old_projects").succeeded()
+    assert (site.projects, len(site.backups)) == (13, 2)
