@@ -446,4 +446,4 @@ def test_git_and_commands_run_as_the_owner_and_never_as_root(app: Application) -
     app.release("3")
     refused = update(app, run_as="root")
     assert refused["error_code"] == "refused"
-    assert "its hooks and settings would run as root" in refused["msg"]
+    assert "would run as root" in refused["msg"]
