@@ -199,7 +199,7 @@ def test_a_probe_is_answered_without_anything_that_waits(host: Host) -> None:
         run(host, "systemctl start postgresql")
     run(host, looked)
     assert run(host, probe).endswith("200")
-    wait_for("no process that answers", lambda: host.run("pgrep -f _health/_serve.py").rc == 1, 15)
+    wait_for("no process that answers", lambda: host.run("pgrep -f '[_]health/_serve.py'").rc == 1, 15)
 
 
 def test_nothing_is_left_of_all_this(host: Host) -> None:
