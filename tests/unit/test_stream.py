@@ -407,6 +407,33 @@ class TestSources:
         with pytest.raises(ToolFailed, match="no thanks"):
             ArtefactReader(store, Identity()).to_process(artefact, tool)
 
+    def test_what_a_failed_stream_was_read_from_is_closed_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And not by the garbage collector, in whichever thread: what is read waits for its own threads then."""
+        ended = []
+
+        def chunks() -> Iterator[bytes]:
+            try:
+                for _number in range(100):
+                    yield bytes(PART)
+            finally:
+                ended.append(threading.current_thread())
+
+        def full(_self: ObjectWriter, _data: bytes) -> None:
+            raise DiskFull("There is no more room.")
+
+        monkeypatch.setattr(ObjectWriter, "write", full)
+        fanout = FanOut([repository(tmp_path)], memory=8 * PART)
+        source = IteratorSource(chunks())
+        with pytest.raises(DiskFull) as kept:  # with its traceback, and so with everything that was suspended
+            ArtefactWriter(fanout, Compression("none"), Encryption()).write(
+                source, "data/x", Compression("none"), Encryption()
+            )
+        assert kept.value and ended == [threading.current_thread()]
+        source.abort()  # once more does nothing
+        fanout.close(abort=True)
+
     def test_small_documents_need_no_multipart(self, tmp_path: Path) -> None:
         store = repository(tmp_path)
         fanout = FanOut([store])

@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -50,8 +51,9 @@ def check_objects(
 
 def _check(repository: Repository, part: StoredPart, count: Callable[[int], None]) -> str | None:
     try:
-        for _data in fetch(repository, [part], count, what=part.key.rpartition("/")[2]):
-            pass
+        with contextlib.closing(fetch(repository, [part], count, what=part.key.rpartition("/")[2])) as stored:
+            for _data in stored:
+                pass
     except Corrupted as error:
         return error.message
     return None

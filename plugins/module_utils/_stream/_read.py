@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Full, Queue
 from typing import Callable
@@ -41,8 +41,8 @@ Count = Callable[[int], None]
 
 def fetch(
     repository: Repository, objects: Sequence[StoredPart], count: Count = lambda size: None, *, what: str = "artefact"
-) -> Iterator[bytes]:
-    """The stored bytes of an artefact, in order, read in parallel ranges.
+) -> Generator[bytes, None, None]:
+    """The stored bytes of an artefact, in order, read in parallel ranges. Who may not consume it to the end closes it.
 
     Every object's SHA-256 is compared when its last byte has been yielded, so whoever consumes to the end has
     the proof; whoever acts on data earlier must be able to undo it.
@@ -130,7 +130,7 @@ class ArtefactReader:
         except Corrupted as error:
             self._blame_checksum(stored, error)
         finally:
-            stored.close()  # type: ignore[attr-defined]
+            stored.close()
 
     @staticmethod
     def _blame_checksum(stored: Iterator[bytes], error: Corrupted) -> None:

@@ -8,6 +8,7 @@ PRIVATE to the collection; may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from typing import Callable, Protocol
@@ -109,6 +110,12 @@ class IteratorSource:
     def abort(self) -> None:
         if self._on_abort is not None:
             self._on_abort()
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            # Not left to the garbage collector, which would do it at any moment in any thread: a generator that waits
+            # for threads of its own could wait there for ever.
+            with contextlib.suppress(ValueError):  # it is running just now, so it comes to its end by itself
+                close()
 
 
 def bytes_source(data: bytes) -> IteratorSource:
