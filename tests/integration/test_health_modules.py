@@ -86,7 +86,9 @@ class Engine(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].partition("/v1.40")[2]
-        if path == "/containers/json":
+        if self.path == "/_ping":
+            self._answer("OK")
+        elif path == "/containers/json":
             self._answer([{"Id": name * 2, "Names": [f"/{name}"], "Image": "shop"} for name in USED])
         elif path == "/info":
             self._answer({"MemTotal": 2 << 30, "NCPU": 2, "DockerRootDir": "/nowhere"})
@@ -101,6 +103,7 @@ class Engine(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, *lines: Any) -> None:
         self.send_response(200)
+        self.send_header("Api-Version", "1.40")
         self.end_headers()
         for line in lines:
             self.wfile.write(json.dumps(line).encode() + b"\n")

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.holdfast.ops.plugins.module_utils._errors import HoldfastError, Refused, VersionMismatch
 from ansible_collections.holdfast.ops.tests.support.redis import BUILDS, Build, Service, contents, fill
 from ansible_collections.holdfast.ops.tests.support.redis_component import Sessions
+from ansible_collections.holdfast.ops.tests.support.servers import wait_until
 
 
 @pytest.fixture(params=sorted(BUILDS))
@@ -114,6 +115,7 @@ def test_a_restore_brings_everything_back(build: Build, sessions: Sessions, appe
             assert client.config_get("appendonly") == {"appendonly": append_only}
             assert 0 < client.pttl("expiring:7") <= 3_600_007
             if append_only == "no":
+                wait_until(lambda: not client.info("persistence")["rdb_bgsave_in_progress"], "the server's own save")
                 client.save()
         server.kill()
         server.start()

@@ -123,7 +123,7 @@ def test_the_report_and_the_purge_work_through_redis_cli(monkeypatch: pytest.Mon
             client.config_set("slowlog-log-slower-than", 10_000_000)
 
         def opened(options: Mapping[str, Any]) -> Server:
-            return ContainerServer(cast("Container", LocalContainer()), address_of(options))
+            return ContainerServer(cast(Container, LocalContainer()), address_of(options))
 
         monkeypatch.setattr(_session, "open_server", opened)
         monkeypatch.setattr(_redis_purge, "open_server", opened)

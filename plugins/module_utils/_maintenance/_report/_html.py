@@ -230,7 +230,7 @@ class _Cell:
     classes: str = ""
     code: bool = False
     more: str = ""
-    bar: float | None = None
+    length: float | None = None
     title: str = ""
 
 
@@ -287,7 +287,7 @@ def _cell(row: Mapping[str, Any], column: Column, length: float | None, label: s
         return _Cell(f"{text[:LONG].rstrip()}…", f"{classes} long", code=True, more=text)
     if code and len(text) > LONG // 4:
         classes += " long"
-    return _Cell(text, classes, code=code, bar=length, title=f"{label}: {text}" if length is not None else "")
+    return _Cell(text, classes, code=code, length=length, title=f"{label}: {text}" if length is not None else "")
 
 
 def _classes(column: Column, *, plotted: bool) -> str:

@@ -72,9 +72,9 @@ height="{{ length | round(2) }}"/></g>
 </figure>
 {% endmacro %}
 {% macro cell(each) %}
-{% if each.bar is not none %}
+{% if each.length is not none %}
 <div><svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img"><title>{{ each.title }}</title>\
-<rect class="track" width="100" height="8"/><rect class="fill" width="{{ each.bar | round(2) }}" height="8"/></svg>\
+<rect class="track" width="100" height="8"/><rect class="fill" width="{{ each.length | round(2) }}" height="8"/></svg>\
 <span>{{ each.text }}</span></div>
 {%- elif each.more %}
 <details><summary><code>{{ each.text }}</code></summary><pre><code>{{ each.more }}</code></pre></details>
