@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 
@@ -49,17 +48,13 @@ OLD = [
 ]
 
 
-@contextlib.contextmanager
-def started(version: int | None) -> Iterator[EmbeddedPostgres]:
+def started(version: int | None) -> EmbeddedPostgres:
     """A server that counts queries."""
     if version is None:
-        with DebianPostgres() as debian:
-            yield debian
-        return
+        return DebianPostgres()
     old = OldPostgres(version)
     old.settings["shared_preload_libraries"] = "pg_stat_statements"
-    with old:
-        yield old
+    return old
 
 
 @pytest.fixture(
