@@ -110,7 +110,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-items:
+objects:
   description: What was removed, or would be in check mode, with C(what), C(id), C(name), C(size_bytes) and C(since).
   returned: on success
   type: list

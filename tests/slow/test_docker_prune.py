@@ -60,7 +60,7 @@ def prune(engine: DockerEngine, *, check: bool = False, **options: Any) -> dict[
 
 
 def named(result: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(item["what"], item["name"]) for item in result["items"]}
+    return {(item["what"], item["name"]) for item in result["objects"]}
 
 
 def test_what_nobody_uses_goes_and_what_somebody_uses_stays(engine: DockerEngine, docker: Any) -> None:
@@ -106,7 +106,7 @@ def test_what_is_young_stays(engine: DockerEngine, docker: Any) -> None:
     image(docker, "fresh")
     docker.containers.create(OURS, ["/bin/true"], name="fresh", network_mode="none")
     result = prune(engine, containers_older_than="1h", images="unused", images_older_than="1h")
-    assert (result["changed"], result["items"]) == (False, [])
+    assert (result["changed"], result["objects"]) == (False, [])
     assert docker.images.get("fresh:1") and docker.containers.get("fresh")
 
 
@@ -117,7 +117,7 @@ def test_only_images_without_a_name_are_dangling(engine: DockerEngine, docker: A
     image(docker, "unrelated")
     docker.images.get("unrelated:1").tag("moving", "1")  # `old` has lost its name
     result = prune(engine, images="dangling", images_older_than="0s")
-    assert [item["id"] for item in result["items"]] == [old]
+    assert [item["id"] for item in result["objects"]] == [old]
     assert "unrelated:1" in {tag for each in docker.images.list() for tag in each.tags}
 
 

@@ -89,7 +89,7 @@ class DockerPrune(Action):
             summary=f"Would remove {_named(planned)}, {format_size(size)}." if planned else "Nothing is to be removed.",
             tables=[self._table("plan", "What would be removed", planned)] if planned else [],
             changed=bool(planned),
-            data={"items": [item.as_dict() for item in planned], "skipped": [], "size_bytes": size},
+            data={"objects": [item.as_dict() for item in planned], "skipped": [], "size_bytes": size},
         )
 
     def act(self, progress: Progress) -> Section:
@@ -144,7 +144,7 @@ class DockerPrune(Action):
             tables=[self._table("removed", "What was removed", removed)] if removed else [],
             changed=bool(removed),
             data={
-                "items": [item.as_dict() for item in removed],
+                "objects": [item.as_dict() for item in removed],
                 "skipped": [{**item.as_dict(), "reason": why} for item, why in skipped],
                 "size_bytes": size,
             },
