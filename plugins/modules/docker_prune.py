@@ -29,7 +29,7 @@ attributes:
     description: Returns details on what has changed (or would change in check mode) when in diff mode.
     support: none
     details:
-      - What is removed, or would be, is in RV(items).
+      - What is removed, or would be, is in RV(objects).
   idempotent:
     description: Run again without a change in between, it changes nothing.
     support: full
